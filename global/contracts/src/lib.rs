@@ -1,0 +1,19 @@
+//! The words everyone uses: ids, claims, headers, events, topics, subjects, routes.
+//!
+//! Invariant: this crate knows no runtime, no transport and no database. It only names things,
+//! so that a topic, a header or a port is written down exactly once in the whole platform.
+
+pub mod bundle;
+pub mod claims;
+pub mod envelope;
+pub mod events;
+pub mod headers;
+pub mod ids;
+pub mod kafka;
+pub mod nats;
+pub mod routing;
+pub mod services;
+
+pub use claims::Claims;
+pub use envelope::Envelope;
+pub use ids::{CellId, Generation, Rid, TenantId};

@@ -1,0 +1,198 @@
+//! The routing table as it travels from tenancy to routers and cells.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CellId, Generation, TenantId};
+
+/// Where a tenant lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    pub tenant: TenantId,
+    pub cell: CellId,
+    pub generation: Generation,
+    /// Hosts without port that belong to the tenant, lower case; at least one.
+    pub hosts: Vec<String>,
+}
+
+/// Where a cell listens. Addresses are IP literals: a router never resolves a name for a cell here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CellEndpoint {
+    pub cell: CellId,
+    /// `ip:port` of the gateway.
+    pub http: String,
+    /// `ip:port` of the SQL edge.
+    pub flight: String,
+}
+
+/// The whole table at one version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Table {
+    /// Position in the routing log; grows by one with every change.
+    pub version: u64,
+    pub cells: BTreeMap<CellId, CellEndpoint>,
+    pub routes: BTreeMap<TenantId, Route>,
+}
+
+/// One change of the routing log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum Change {
+    CellUpserted { endpoint: CellEndpoint },
+    CellRemoved { cell: CellId },
+    TenantPlaced { route: Route },
+    TenantRemoved { tenant: TenantId },
+}
+
+/// One line of the feed (NDJSON).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "line", rename_all = "snake_case")]
+pub enum FeedLine {
+    /// Replaces everything the reader holds.
+    Snapshot { table: Table },
+    /// `version` is the table's version after the change.
+    Delta { version: u64, change: Change },
+    /// Nothing changed; proves that the feed is alive. Sent every 5 s.
+    Heartbeat { version: u64 },
+}
+
+/// Why a delta was refused; the table is unchanged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    #[error("delta {got} does not follow table version {have}")]
+    Gap { have: u64, got: u64 },
+    #[error("tenant {tenant} is placed in unknown cell {cell}")]
+    UnknownCell { tenant: TenantId, cell: CellId },
+    #[error("tenant {tenant} would go back from generation {have} to {got}")]
+    Backwards { tenant: TenantId, have: Generation, got: Generation },
+    #[error("cell {cell} still holds tenant {tenant}")]
+    CellInUse { cell: CellId, tenant: TenantId },
+    #[error("host {host} belongs to two tenants")]
+    HostTaken { host: String },
+    #[error("tenant {tenant} has no host")]
+    NoHost { tenant: TenantId },
+}
+
+impl Table {
+    /// Applies the change that leads to `version`, or leaves the table as it was.
+    pub fn apply(&mut self, version: u64, change: &Change) -> Result<(), ApplyError> {
+        if version != self.version + 1 {
+            return Err(ApplyError::Gap { have: self.version, got: version });
+        }
+        match change {
+            Change::CellUpserted { endpoint } => {
+                self.cells.insert(endpoint.cell.clone(), endpoint.clone());
+            }
+            Change::CellRemoved { cell } => {
+                if let Some(route) = self.routes.values().find(|r| &r.cell == cell) {
+                    return Err(ApplyError::CellInUse { cell: cell.clone(), tenant: route.tenant.clone() });
+                }
+                self.cells.remove(cell);
+            }
+            Change::TenantPlaced { route } => {
+                self.check_route(route)?;
+                self.routes.insert(route.tenant.clone(), route.clone());
+            }
+            Change::TenantRemoved { tenant } => {
+                self.routes.remove(tenant);
+            }
+        }
+        self.version = version;
+        Ok(())
+    }
+
+    /// Checks every invariant of a table that came from outside.
+    pub fn validate(&self) -> Result<(), ApplyError> {
+        let mut seen = BTreeMap::new();
+        for route in self.routes.values() {
+            self.check_cell_and_hosts(route)?;
+            for host in &route.hosts {
+                if seen.insert(host, &route.tenant).is_some() {
+                    return Err(ApplyError::HostTaken { host: host.clone() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_route(&self, route: &Route) -> Result<(), ApplyError> {
+        self.check_cell_and_hosts(route)?;
+        if let Some(old) = self.routes.get(&route.tenant)
+            && old.generation > route.generation
+        {
+            return Err(ApplyError::Backwards {
+                tenant: route.tenant.clone(),
+                have: old.generation,
+                got: route.generation,
+            });
+        }
+        let taken = |host: &String| {
+            self.routes.values().any(|other| other.tenant != route.tenant && other.hosts.contains(host))
+        };
+        match route.hosts.iter().find(|host| taken(host)) {
+            Some(host) => Err(ApplyError::HostTaken { host: host.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_cell_and_hosts(&self, route: &Route) -> Result<(), ApplyError> {
+        if route.hosts.is_empty() {
+            return Err(ApplyError::NoHost { tenant: route.tenant.clone() });
+        }
+        if !self.cells.contains_key(&route.cell) {
+            return Err(ApplyError::UnknownCell { tenant: route.tenant.clone(), cell: route.cell.clone() });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(name: &str) -> CellEndpoint {
+        CellEndpoint { cell: CellId::new(name).unwrap(), http: "127.0.2.1:8080".into(), flight: "127.0.2.1:50133".into() }
+    }
+
+    fn route(tenant: &str, cell: &str, generation: u64) -> Route {
+        Route {
+            tenant: TenantId::new(tenant).unwrap(),
+            cell: CellId::new(cell).unwrap(),
+            generation: Generation(generation),
+            hosts: vec![format!("{tenant}.localhost")],
+        }
+    }
+
+    fn table() -> Table {
+        let mut table = Table::default();
+        table.apply(1, &Change::CellUpserted { endpoint: cell("shared-1") }).unwrap();
+        table.apply(2, &Change::TenantPlaced { route: route("acme", "shared-1", 5) }).unwrap();
+        table
+    }
+
+    #[test]
+    fn a_refused_change_leaves_the_table_alone() {
+        let before = table();
+        let mut table = before.clone();
+        let refused = [
+            (9, Change::TenantRemoved { tenant: TenantId::new("acme").unwrap() }),
+            (3, Change::TenantPlaced { route: route("acme", "shared-1", 4) }),
+            (3, Change::TenantPlaced { route: route("globex", "nowhere", 1) }),
+            (3, Change::CellRemoved { cell: CellId::new("shared-1").unwrap() }),
+            (3, Change::TenantPlaced { route: Route { hosts: vec!["acme.localhost".into()], ..route("globex", "shared-1", 1) } }),
+            (3, Change::TenantPlaced { route: Route { hosts: vec![], ..route("globex", "shared-1", 1) } }),
+        ];
+        for (version, change) in refused {
+            assert!(table.apply(version, &change).is_err(), "{change:?}");
+            assert_eq!(table, before);
+        }
+    }
+
+    #[test]
+    fn a_snapshot_with_a_shared_host_is_not_valid() {
+        let mut table = table();
+        table.routes.insert(TenantId::new("globex").unwrap(), Route { hosts: vec!["acme.localhost".into()], ..route("globex", "shared-1", 1) });
+        assert!(matches!(table.validate(), Err(ApplyError::HostTaken { .. })));
+    }
+}
