@@ -1,0 +1,43 @@
+//! A response read line by line, with a bound on the line and on silence.
+
+use bytes::{Buf, BytesMut};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+
+use super::{FeedError, SILENCE};
+
+/// A snapshot line of a large table is long, but not endless.
+const MAX_LINE_BYTES: usize = 512 << 20;
+
+pub(super) struct Lines {
+    body: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
+    buffer: BytesMut,
+    searched: usize,
+}
+
+impl Lines {
+    pub(super) fn new(response: reqwest::Response) -> Self {
+        Self { body: response.bytes_stream().boxed(), buffer: BytesMut::new(), searched: 0 }
+    }
+
+    /// The next line without its end; `None` at the end of the response.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, FeedError> {
+        loop {
+            if let Some(at) = self.buffer[self.searched..].iter().position(|b| *b == b'\n') {
+                let line = self.buffer.split_to(self.searched + at);
+                self.buffer.advance(1);
+                self.searched = 0;
+                return Ok(Some(line.to_vec()));
+            }
+            self.searched = self.buffer.len();
+            if self.buffer.len() > MAX_LINE_BYTES {
+                return Err("a line of the feed is longer than its bound".into());
+            }
+            match tokio::time::timeout(SILENCE, self.body.next()).await {
+                Err(_) => return Err("the feed has been silent for too long".into()),
+                Ok(None) => return Ok(None),
+                Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk?),
+            }
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! HTTP and gRPC serving over mTLS, and the habits all APIs share.
+
+mod access;
+mod json;
+mod page;
+mod serve;
+
+pub use json::Json;
+pub use page::{Page, PageError, PageRequest};
+pub use serve::{Peer, ServeError, Server, serve_plain};

@@ -1,0 +1,134 @@
+//! What a service is to its host, and what the host gives it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use contracts::CellId;
+use contracts::services::ServiceDeclaration;
+use serde::de::DeserializeOwned;
+use sqlx::migrate::Migrator;
+
+use crate::Secret;
+use crate::admission::Admission;
+use crate::database::Database;
+use crate::metrics::Metrics;
+use crate::peers::Peers;
+use crate::placements::Placements;
+use crate::tasks::Tasks;
+
+/// A service could not start; the process ends with this line.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct StartError {
+    what: String,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl StartError {
+    /// `what` says what could not be done, for an operator.
+    pub fn new(what: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { what: what.into(), source: Some(source.into()) }
+    }
+
+    pub fn plain(what: impl Into<String>) -> Self {
+        Self { what: what.into(), source: None }
+    }
+}
+
+impl From<Box<dyn std::error::Error + Send + Sync>> for StartError {
+    fn from(source: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        Self { what: source.to_string(), source: Some(source) }
+    }
+}
+
+/// What a service serves. The host puts the listeners, TLS, identity checks and logs around it.
+#[derive(Debug)]
+pub struct Surface {
+    pub http: axum::Router,
+    /// gRPC on the declared Flight port.
+    pub flight: Option<axum::Router>,
+}
+
+/// One bounded service. `start` returns when it is ready to be called.
+#[async_trait]
+pub trait Service: Send + Sync {
+    fn declaration(&self) -> &'static ServiceDeclaration;
+    /// Migrations of its own database, if it has one.
+    fn migrator(&self) -> Option<Migrator> {
+        None
+    }
+    fn openapi(&self) -> utoipa::openapi::OpenApi;
+    async fn start(&self, context: Context) -> Result<Surface, StartError>;
+}
+
+/// Kafka, as one service reaches it: SCRAM-SHA-512 over `SASL_PLAINTEXT`.
+#[derive(Debug, Clone)]
+pub struct KafkaEndpoint {
+    pub bootstrap: String,
+    pub username: String,
+    pub password: Secret,
+}
+
+/// NATS, as one service reaches it.
+#[derive(Debug, Clone)]
+pub struct NatsEndpoint {
+    pub url: String,
+    pub username: String,
+    pub password: Secret,
+}
+
+/// The cell's bucket.
+#[derive(Debug, Clone)]
+pub struct BucketEndpoint {
+    pub endpoint: String,
+    pub region: String,
+    pub name: String,
+    pub access_key: String,
+    pub secret: Secret,
+    /// Role to assume for credentials that reach one prefix only.
+    pub role_arn: Option<String>,
+}
+
+/// Everything a service is given. Values, not globals: two services of one process share only
+/// what is in here.
+#[derive(Debug, Clone)]
+pub struct Context {
+    pub service: &'static ServiceDeclaration,
+    pub cell: CellId,
+    /// The service's own folder, made by the host.
+    pub data_dir: PathBuf,
+    pub database: Option<Database>,
+    pub tasks: Tasks,
+    pub peers: Peers,
+    pub kafka: KafkaEndpoint,
+    pub nats: NatsEndpoint,
+    pub bucket: BucketEndpoint,
+    /// 32 bytes in hex, the same in every process of the cell.
+    pub seal_key: Secret,
+    /// The fence; only the two entries admit anybody.
+    pub admission: Option<Arc<Admission>>,
+    /// Generation of each tenant of this cell, for jobs.
+    pub placements: Arc<Placements>,
+    pub metrics: Metrics,
+    /// `[services.<name>]` of the configuration.
+    pub settings: toml::Table,
+}
+
+impl Context {
+    /// The service's own settings; unknown keys are refused by `T`.
+    pub fn settings<T: DeserializeOwned>(&self) -> Result<T, StartError> {
+        toml::Value::Table(self.settings.clone()).try_into().map_err(|error: toml::de::Error| {
+            StartError::plain(format!("[services.{}] is not valid: {}", self.service.name, error.message()))
+        })
+    }
+
+    pub fn database(&self) -> Result<Database, StartError> {
+        self.database.clone().ok_or_else(|| StartError::plain(format!("{} has no database", self.service.name)))
+    }
+
+    pub fn admission(&self) -> Result<Arc<Admission>, StartError> {
+        self.admission.clone().ok_or_else(|| StartError::plain(format!("{} is not an entry", self.service.name)))
+    }
+}

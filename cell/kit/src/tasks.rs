@@ -1,0 +1,129 @@
+//! Background tasks: every one has a name and a failure policy, and all end in one drain.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What happens when a task ends before the process was asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// The process is useless without it: it ends, and its supervisor starts it again.
+    EndProcess,
+    /// The task is one errand; its end is no news.
+    Once,
+}
+
+/// A task's own word on how it ended.
+pub type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// A task ended the process.
+#[derive(Debug, thiserror::Error)]
+#[error("task {name} ended: {reason}")]
+pub struct TaskFailure {
+    pub name: String,
+    pub reason: String,
+}
+
+/// Handle to the process's tasks; clones share them.
+#[derive(Debug, Clone)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    stopping: CancellationToken,
+    failures: mpsc::Sender<TaskFailure>,
+}
+
+/// Receives the first task failure; held by the host alone.
+#[derive(Debug)]
+pub struct Failures(mpsc::Receiver<TaskFailure>);
+
+impl Failures {
+    /// Resolves when a task with [`Policy::EndProcess`] has ended.
+    pub async fn next(&mut self) -> Option<TaskFailure> {
+        self.0.recv().await
+    }
+}
+
+impl Tasks {
+    pub fn new() -> (Self, Failures) {
+        // One failure ends the process; later ones have nobody left to tell.
+        let (failures, receiver) = mpsc::channel(16);
+        (Self { tracker: TaskTracker::new(), stopping: CancellationToken::new(), failures }, Failures(receiver))
+    }
+
+    /// Cancelled when the process was asked to stop. Tasks watch it and end by themselves.
+    pub fn stopping(&self) -> CancellationToken {
+        self.stopping.child_token()
+    }
+
+    pub fn spawn<F>(&self, name: impl Into<String>, policy: Policy, task: F)
+    where
+        F: Future<Output = Outcome> + Send + 'static,
+    {
+        let (name, stopping, failures) = (name.into(), self.stopping.clone(), self.failures.clone());
+        self.tracker.spawn(async move {
+            // A panic must count as a failure too, so the task runs in its own join handle.
+            let reason = match tokio::spawn(task).await {
+                Ok(Ok(())) => "it returned".to_owned(),
+                Ok(Err(error)) => crate::fault::chain(error.as_ref()),
+                Err(join) => join.to_string(),
+            };
+            if stopping.is_cancelled() {
+                return;
+            }
+            match policy {
+                Policy::EndProcess => {
+                    tracing::error!(task = name, reason, "task ended");
+                    if failures.try_send(TaskFailure { name, reason }).is_err() {
+                        tracing::debug!("the process is ending already");
+                    }
+                }
+                Policy::Once => tracing::debug!(task = name, reason, "task ended"),
+            }
+        });
+    }
+
+    /// Asks every task to stop and waits for them. Answers whether all ended in time.
+    pub async fn drain(&self, deadline: Duration) -> bool {
+        self.stopping.cancel();
+        self.tracker.close();
+        tokio::time::timeout(deadline, self.tracker.wait()).await.is_ok()
+    }
+}
+
+/// Resolves on SIGTERM or SIGINT.
+pub async fn asked_to_stop() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => Ok(()),
+        _ = int.recv() => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_task_that_matters_ends_the_process() {
+        let (tasks, mut failures) = Tasks::new();
+        tasks.spawn("doomed", Policy::EndProcess, async { panic!("gone") });
+        assert_eq!(failures.next().await.unwrap().name, "doomed");
+    }
+
+    #[tokio::test]
+    async fn a_drain_waits_for_tasks_and_their_end_is_no_failure() {
+        let (tasks, mut failures) = Tasks::new();
+        let stopping = tasks.stopping();
+        tasks.spawn("patient", Policy::EndProcess, async move {
+            stopping.cancelled().await;
+            Ok(())
+        });
+        assert!(tasks.drain(Duration::from_secs(5)).await);
+        drop(tasks);
+        assert!(failures.next().await.is_none());
+    }
+}

@@ -1,0 +1,199 @@
+//! Verification of tokens against a cached key set: no call leaves the process.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use contracts::claims::{self, Claims, Revocation};
+use jsonwebtoken::jwk::{AlgorithmParameters, JwkSet};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+
+use crate::clock::unix_seconds;
+use crate::fault::{Fault, Kind};
+
+/// Clocks of two machines may differ by this many seconds.
+const LEEWAY_SECONDS: u64 = 5;
+/// A longer token is refused unread.
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// Why a token was refused. The token itself is never part of the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    #[error("a bearer token is required")]
+    Missing,
+    #[error("the token is not well formed")]
+    Malformed,
+    #[error("the token was signed by a key that is not known here")]
+    UnknownKey,
+    #[error("the token's signature or claims are not valid")]
+    Invalid,
+    #[error("the token has expired")]
+    Expired,
+    #[error("the token's session was revoked")]
+    Revoked,
+}
+
+impl Fault for TokenError {
+    fn kind(&self) -> Kind {
+        Kind::Unauthenticated
+    }
+    fn code(&self) -> &'static str {
+        match self {
+            TokenError::Missing => "token/missing",
+            TokenError::Malformed => "token/malformed",
+            TokenError::UnknownKey => "token/unknown-key",
+            TokenError::Invalid => "token/invalid",
+            TokenError::Expired => "token/expired",
+            TokenError::Revoked => "token/revoked",
+        }
+    }
+}
+
+/// Verifies tokens of one audience. Keys and revocations are swapped in by the feeds.
+pub struct Verifier {
+    audience: &'static str,
+    keys: ArcSwap<HashMap<String, DecodingKey>>,
+    revoked: ArcSwap<HashSet<String>>,
+}
+
+impl std::fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verifier").field("audience", &self.audience).finish_non_exhaustive()
+    }
+}
+
+impl Verifier {
+    pub fn new(audience: &'static str) -> Arc<Self> {
+        Arc::new(Self { audience, keys: ArcSwap::default(), revoked: ArcSwap::default() })
+    }
+
+    /// Replaces the key set. Keys that are not Ed25519 or carry no `kid` are passed over.
+    pub fn set_keys(&self, set: &JwkSet) {
+        let keys = set.keys.iter().filter_map(|key| {
+            let AlgorithmParameters::OctetKeyPair(params) = &key.algorithm else { return None };
+            let kid = key.common.key_id.clone()?;
+            Some((kid, DecodingKey::from_ed_components(&params.x).ok()?))
+        });
+        self.keys.store(Arc::new(keys.collect()));
+    }
+
+    /// Replaces the revocations; entries whose tokens have all expired are dropped.
+    pub fn set_revocations(&self, list: &[Revocation]) {
+        let now = unix_seconds();
+        let sessions = list.iter().filter(|r| r.until >= now).map(|r| r.sid.clone());
+        self.revoked.store(Arc::new(sessions.collect()));
+    }
+
+    /// Whether any key is known yet.
+    pub fn ready(&self) -> bool {
+        !self.keys.load().is_empty()
+    }
+
+    /// Verifies the value of an `authorization` header.
+    pub fn verify_header(&self, authorization: Option<&http::HeaderValue>) -> Result<Claims, TokenError> {
+        let value = authorization.ok_or(TokenError::Missing)?.to_str().map_err(|_| TokenError::Malformed)?;
+        let (kind, token) = value.split_once(' ').ok_or(TokenError::Malformed)?;
+        if !kind.eq_ignore_ascii_case("bearer") {
+            return Err(TokenError::Missing);
+        }
+        self.verify(token.trim())
+    }
+
+    pub fn verify(&self, token: &str) -> Result<Claims, TokenError> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::Malformed);
+        }
+        let kid = decode_header(token).map_err(|_| TokenError::Malformed)?.kid.ok_or(TokenError::UnknownKey)?;
+        let keys = self.keys.load();
+        let key = keys.get(&kid).ok_or(TokenError::UnknownKey)?;
+        let mut rules = Validation::new(Algorithm::EdDSA);
+        rules.leeway = LEEWAY_SECONDS;
+        rules.set_audience(&[self.audience]);
+        rules.set_issuer(&[claims::ISSUER]);
+        rules.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
+        let claims = decode::<Claims>(token, key, &rules).map_err(|error| match error.kind() {
+            jsonwebtoken::errors::ErrorKind::ExpiredSignature => TokenError::Expired,
+            _ => TokenError::Invalid,
+        })?;
+        let claims = claims.claims;
+        if claims.exp - claims.iat > claims::MAX_TOKEN_SECONDS || claims.iat > unix_seconds() + LEEWAY_SECONDS as i64 {
+            return Err(TokenError::Invalid);
+        }
+        if self.revoked.load().contains(&claims.sid) {
+            return Err(TokenError::Revoked);
+        }
+        Ok(claims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use contracts::TenantId;
+    use ed25519_dalek::SigningKey;
+    use ed25519_dalek::pkcs8::EncodePrivateKey;
+    use jsonwebtoken::{EncodingKey, Header, encode};
+
+    fn claims() -> Claims {
+        let now = unix_seconds();
+        Claims {
+            iss: claims::ISSUER.into(),
+            sub: "u1".into(),
+            tid: Some(TenantId::new("acme").unwrap()),
+            org: None,
+            scp: "*".into(),
+            grp: vec![],
+            mrk: vec![],
+            sid: "s1".into(),
+            aud: claims::AUDIENCE_CELL.into(),
+            iat: now,
+            exp: now + 600,
+            jti: "j1".into(),
+        }
+    }
+
+    fn signed(key: &SigningKey, claims: &Claims) -> String {
+        let der = key.to_pkcs8_der().unwrap();
+        let header = Header { kid: Some("k1".into()), ..Header::new(Algorithm::EdDSA) };
+        encode(&header, claims, &EncodingKey::from_ed_der(der.as_bytes())).unwrap()
+    }
+
+    fn verifier(key: &SigningKey) -> Arc<Verifier> {
+        let x = URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes());
+        let set = serde_json::json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k1", "alg": "EdDSA", "use": "sig", "x": x}]});
+        let verifier = Verifier::new(claims::AUDIENCE_CELL);
+        verifier.set_keys(&serde_json::from_value(set).unwrap());
+        verifier
+    }
+
+    #[test]
+    fn only_a_fresh_token_of_ours_for_this_audience_is_good() {
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let verifier = verifier(&key);
+        assert_eq!(verifier.verify(&signed(&key, &claims())), Ok(claims()));
+
+        let stranger = SigningKey::from_bytes(&[8; 32]);
+        assert_eq!(verifier.verify(&signed(&stranger, &claims())), Err(TokenError::Invalid));
+        let now = unix_seconds();
+        let expired = Claims { iat: now - 700, exp: now - 100, ..claims() };
+        assert_eq!(verifier.verify(&signed(&key, &expired)), Err(TokenError::Expired));
+        let eternal = Claims { exp: now + 86_400, ..claims() };
+        assert_eq!(verifier.verify(&signed(&key, &eternal)), Err(TokenError::Invalid));
+        let other = Claims { aud: claims::AUDIENCE_GLOBAL.into(), ..claims() };
+        assert_eq!(verifier.verify(&signed(&key, &other)), Err(TokenError::Invalid));
+        let forged = Claims { iss: "https://elsewhere".into(), ..claims() };
+        assert_eq!(verifier.verify(&signed(&key, &forged)), Err(TokenError::Invalid));
+        assert_eq!(verifier.verify("not.a.token"), Err(TokenError::Malformed));
+    }
+
+    #[test]
+    fn a_revoked_session_ends_at_once() {
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let verifier = verifier(&key);
+        let token = signed(&key, &claims());
+        verifier.set_revocations(&[Revocation { seq: 1, sid: "s1".into(), until: unix_seconds() + 900 }]);
+        assert_eq!(verifier.verify(&token), Err(TokenError::Revoked));
+    }
+}
