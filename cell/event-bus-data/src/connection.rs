@@ -1,0 +1,92 @@
+//! How a service reaches the broker: SCRAM-SHA-512, its own principal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contracts::events::{self, Bus, EventDeclaration};
+use kit::service::KafkaEndpoint;
+use rdkafka::ClientConfig;
+use serde::de::DeserializeOwned;
+
+use crate::consumer::{DataConsumer, TailReader, TailStart};
+use crate::event_consumer::EventConsumer;
+use crate::producer::DataProducer;
+use crate::{BusError, dead_letter};
+
+/// One service's connection. Cheap to clone; the broker may be away when it is made.
+#[derive(Clone)]
+pub struct DataBus {
+    pub(crate) endpoint: Arc<KafkaEndpoint>,
+    pub(crate) service: &'static str,
+    producer: DataProducer,
+}
+
+/// A record, and with it a batch, is given up after this long without an acknowledgement.
+pub(crate) const DELIVERY_DEADLINE: Duration = Duration::from_secs(30);
+/// Largest record on the bus, headers included; the broker's own default is the same.
+pub(crate) const MAX_RECORD_BYTES: usize = 1_000_000;
+
+impl DataBus {
+    pub fn connect(endpoint: &KafkaEndpoint, service: &'static str) -> Result<Self, BusError> {
+        let producer = DataProducer::new(&client_config(endpoint, service))?;
+        Ok(Self { endpoint: Arc::new(endpoint.clone()), service, producer })
+    }
+
+    pub fn producer(&self) -> &DataProducer {
+        &self.producer
+    }
+
+    /// A member of group `<service>.<purpose>` on a declared event's topic.
+    pub fn consumer(&self, event: &str, purpose: &str) -> Result<DataConsumer, BusError> {
+        let event = declared(event)?;
+        DataConsumer::new(&client_config(&self.endpoint, self.service), event.name, &contracts::kafka::group(self.service, purpose))
+    }
+
+    /// The same, decoding envelopes; what cannot be decoded goes to the dead letters.
+    pub fn events<P: DeserializeOwned>(&self, event: &str, purpose: &str) -> Result<EventConsumer<P>, BusError> {
+        Ok(EventConsumer::new(self.clone(), self.consumer(event, purpose)?))
+    }
+
+    /// Reads a topic without belonging to a group and without leaving a trace on the broker.
+    pub async fn tail(&self, event: &str, start: TailStart) -> Result<TailReader, BusError> {
+        let event = declared(event)?;
+        let config = client_config(&self.endpoint, self.service);
+        TailReader::open(config, event.name, &contracts::kafka::group(self.service, "tail"), start).await
+    }
+
+    /// Id the broker gave the topic when it was made: a topic made anew has another one.
+    pub async fn topic_id(&self, event: &str) -> Result<String, BusError> {
+        let event = declared(event)?;
+        crate::topic_admin::topic_id(&client_config(&self.endpoint, self.service), event.name).await
+    }
+
+    /// Puts a record a consumer gives up into `__dlq.<topic>` and waits for the acknowledgement.
+    pub async fn dead_letter(&self, record: dead_letter::Letter<'_>, reason: dead_letter::Reason<'_>) -> Result<(), BusError> {
+        dead_letter::publish(&self.producer, self.service, record, reason).await
+    }
+}
+
+pub(crate) fn declared(name: &str) -> Result<&'static EventDeclaration, BusError> {
+    match events::find(name) {
+        Some(event) if matches!(event.bus, Bus::Data { .. }) => Ok(event),
+        _ => Err(BusError::Undeclared(name.to_owned())),
+    }
+}
+
+pub(crate) fn client_config(endpoint: &KafkaEndpoint, client_id: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", &endpoint.bootstrap)
+        .set("security.protocol", "SASL_PLAINTEXT")
+        .set("sasl.mechanisms", "SCRAM-SHA-512")
+        .set("sasl.username", &endpoint.username)
+        .set("sasl.password", endpoint.password.expose())
+        .set("client.id", client_id)
+        .set("allow.auto.create.topics", "false")
+        .set("reconnect.backoff.ms", "50")
+        .set("reconnect.backoff.max.ms", "2000")
+        .set("socket.keepalive.enable", "true")
+        // A broker on loopback or in the same rack: waiting for more bytes only adds latency.
+        .set("socket.nagle.disable", "true");
+    config
+}
