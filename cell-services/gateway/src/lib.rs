@@ -1,0 +1,68 @@
+//! The HTTP entry of a cell.
+//!
+//! Every request is admitted again (token, tenant, placement, generation), measured against its
+//! tenant's limits, recorded if it changes something or is refused, and streamed to the service
+//! its path leads to. Only the router may connect.
+
+mod api;
+mod config;
+mod domain;
+mod error;
+mod events;
+mod limits;
+mod openapi;
+mod proxy;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use contracts::services::{self, ServiceDeclaration};
+use event_bus_data::DataBus;
+use kit::outbox;
+use kit::service::{Context, Service, StartError, Surface};
+
+use crate::config::Settings;
+
+struct Gateway;
+
+pub fn service() -> Box<dyn Service> {
+    Box::new(Gateway)
+}
+
+#[async_trait]
+impl Service for Gateway {
+    fn declaration(&self) -> &'static ServiceDeclaration {
+        services::find(services::GATEWAY).unwrap_or(&services::SERVICES[0])
+    }
+
+    fn migrator(&self) -> Option<sqlx::migrate::Migrator> {
+        Some(sqlx::migrate!())
+    }
+
+    fn openapi(&self) -> utoipa::openapi::OpenApi {
+        api::describe()
+    }
+
+    async fn start(&self, context: Context) -> Result<Surface, StartError> {
+        let settings: Settings = context.settings()?;
+        let origins = settings.validate().map_err(|error| StartError::new("the settings cannot be used", error))?;
+        let database = context.database()?;
+        let bus = DataBus::connect(&context.kafka, services::GATEWAY).map_err(|error| StartError::new("the data bus cannot be reached", error))?;
+        outbox::relay(&context.tasks, database.clone(), Arc::new(bus));
+        let late = context.metrics.counter("gateway_audit_late", "Audit entries that had to wait for the database");
+        let recorder = events::Recorder::start(&context.tasks, database, settings.audit_backlog, late);
+        let entry = api::Entry {
+            cell: context.cell.clone(),
+            admission: context.admission()?,
+            peers: context.peers.clone(),
+            limits: limits::Limits::new(&settings),
+            refusals: limits::RefusalSampler::new(&settings),
+            recorder,
+            documents: openapi::Documents::new(api::describe()),
+            settings,
+        };
+        Ok(Surface { http: api::router(Arc::new(entry), origins), flight: None })
+    }
+}

@@ -1,0 +1,161 @@
+use std::num::NonZeroU32;
+
+use contracts::{TenantId, headers};
+use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use kit::service::Service;
+
+use crate::Gateway;
+use crate::config::Settings;
+use crate::domain::{self, OriginRule};
+use crate::limits::{Limits, Refusal, RefusalSampler};
+
+fn map(pairs: &[(&str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in pairs {
+        map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+    }
+    map
+}
+
+fn tenant(name: &str) -> TenantId {
+    TenantId::new(name).unwrap()
+}
+
+fn small() -> Settings {
+    Settings {
+        requests_per_second: NonZeroU32::new(1).unwrap(),
+        request_burst: NonZeroU32::new(3).unwrap(),
+        concurrent_requests: 2,
+        tracked_tenants: 2,
+        refusals_recorded_per_second: NonZeroU32::new(1).unwrap(),
+        ..Settings::default()
+    }
+}
+
+#[test]
+fn it_is_the_gateway() {
+    assert_eq!(Gateway.declaration().name, "gateway");
+}
+
+#[test]
+fn a_path_that_two_readers_could_read_differently_is_refused() {
+    for bad in [
+        "", "api", "/api//v1", "/api/v1/streams/../audit", "/api/v1/streams/%2e%2E/audit", "/api/./v1", "/api/v1/a%2Fb",
+        "/api\\v1", "/a%5cb", "/a%00b", "//",
+    ] {
+        assert!(!domain::path_is_sound(bad), "{bad}");
+    }
+    for good in ["/", "/api/v1/streams", "/api/v1/streams/", "/iceberg/v1/a%1Fb/x", "/api/v1/datasets/a/files/x..y.csv", "/a/...b"] {
+        assert!(domain::path_is_sound(good), "{good}");
+    }
+}
+
+#[test]
+fn a_caller_cannot_smuggle_an_identity_or_a_hop_header_to_a_service() {
+    let kept = domain::request_headers(&map(&[
+        ("x-cyto-actor", "user:root"),
+        ("X-Cyto-Scopes", "*"),
+        ("x-cyto-anything-new", "1"),
+        ("authorization", "Bearer secret"),
+        ("cookie", "a=b"),
+        ("connection", "close, X-Private"),
+        ("x-private", "1"),
+        ("transfer-encoding", "chunked"),
+        ("te", "trailers"),
+        ("content-type", "text/csv"),
+        ("if-match", "\"1\""),
+    ]));
+    let names: Vec<&str> = kept.keys().map(HeaderName::as_str).collect();
+    assert_eq!(names, ["content-type", "if-match"]);
+}
+
+#[test]
+fn of_the_reserved_headers_only_the_required_generation_leaves_the_cell() {
+    let kept = domain::response_headers(&map(&[
+        (headers::GENERATION_REQUIRED, "7"),
+        (headers::ACTOR, "user:x"),
+        ("access-control-allow-origin", "*"),
+        ("etag", "\"1\""),
+    ]));
+    assert_eq!(kept.len(), 2);
+    assert_eq!(kept[headers::GENERATION_REQUIRED], "7");
+}
+
+#[test]
+fn origins_match_by_whole_host_labels_scheme_and_port() {
+    let accepts = |rule: &str, origin: &str| OriginRule::parse(rule).unwrap().accepts(&HeaderValue::from_str(origin).unwrap());
+    assert!(accepts("http://*.localhost:*", "http://acme.localhost:8080"));
+    assert!(accepts("https://app.example.com", "https://APP.example.com"));
+    for (rule, origin) in [
+        ("http://*.localhost:*", "https://acme.localhost:8080"),
+        ("http://*.localhost:*", "http://evil-localhost"),
+        ("http://*.localhost:*", "http://.localhost"),
+        ("https://app.example.com", "https://app.example.com:444"),
+        ("https://app.example.com", "https://app.example.com.evil.net"),
+        ("https://app.example.com", "null"),
+    ] {
+        assert!(!accepts(rule, origin), "{rule} {origin}");
+    }
+    for bad in ["*", "https://*", "https://*.", "ftp://a", "https://a/b", "https://a.*.b"] {
+        assert_eq!(OriginRule::parse(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn changes_refusals_and_failures_are_recorded_and_reads_that_succeed_are_not() {
+    assert!(domain::is_recorded(&Method::POST, StatusCode::OK));
+    assert!(domain::is_recorded(&Method::GET, StatusCode::FORBIDDEN));
+    assert!(domain::is_recorded(&Method::GET, StatusCode::NOT_FOUND));
+    assert!(!domain::is_recorded(&Method::GET, StatusCode::OK));
+    assert_eq!(domain::outcome(StatusCode::CREATED), "allowed");
+    assert_eq!(domain::outcome(StatusCode::TOO_MANY_REQUESTS), "denied");
+    assert_eq!(domain::outcome(StatusCode::BAD_GATEWAY), "failed");
+}
+
+#[test]
+fn one_tenant_at_its_limit_does_not_touch_another() {
+    let limits = Limits::new(&small());
+    for _ in 0..3 {
+        assert!(limits.enter(&tenant("acme")).is_ok());
+    }
+    assert!(matches!(limits.enter(&tenant("acme")), Err(Refusal::Rate { after }) if !after.is_zero()));
+    assert!(limits.enter(&tenant("globex")).is_ok());
+}
+
+#[test]
+fn requests_under_way_are_bounded_and_come_back_when_an_answer_ends() {
+    let limits = Limits::new(&small());
+    let first = limits.enter(&tenant("acme")).unwrap();
+    let _second = limits.enter(&tenant("acme")).unwrap();
+    assert_eq!(limits.enter(&tenant("acme")).unwrap_err(), Refusal::Concurrency { limit: 2 });
+    drop(first);
+    let roomy = Limits::new(&Settings { request_burst: NonZeroU32::new(100).unwrap(), ..small() });
+    for _ in 0..10 {
+        drop(roomy.enter(&tenant("acme")).unwrap());
+    }
+}
+
+#[test]
+fn the_number_of_tracked_tenants_is_bounded_and_busy_ones_are_not_forgotten() {
+    let limits = Limits::new(&small());
+    let _a = limits.enter(&tenant("aa")).unwrap();
+    let _b = limits.enter(&tenant("bb")).unwrap();
+    assert_eq!(limits.enter(&tenant("cc")).unwrap_err(), Refusal::Crowded);
+}
+
+#[test]
+fn a_flood_of_refusals_is_counted_not_recorded_one_by_one() {
+    let sampler = RefusalSampler::new(&small());
+    assert_eq!(sampler.record(&tenant("acme")), Some(0));
+    let rest: Vec<_> = (0..5).map(|_| sampler.record(&tenant("acme"))).collect();
+    assert_eq!(rest, [None; 5]);
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_by_name() {
+    assert!(Settings::default().validate().is_ok());
+    let error = Settings { head_seconds: 0, ..Settings::default() }.validate().unwrap_err();
+    assert!(error.to_string().contains("head_seconds"));
+    assert!(Settings { cors_origins: vec!["*".into()], ..Settings::default() }.validate().is_err());
+}
