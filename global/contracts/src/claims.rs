@@ -53,6 +53,7 @@ pub mod scope {
     pub const CATALOG_WRITE: &str = "catalog:write";
     pub const SQL_READ: &str = "sql:read";
     pub const LINEAGE_READ: &str = "lineage:read";
+    pub const LINEAGE_WRITE: &str = "lineage:write";
     pub const AUDIT_READ: &str = "audit:read";
     pub const SINKS_READ: &str = "sinks:read";
     /// Only on global tokens.
@@ -62,7 +63,7 @@ pub mod scope {
     /// Every scope a tenant's token may carry.
     pub const TENANT: &[&str] = &[
         ALL, STREAMS_READ, STREAMS_WRITE, DATASETS_READ, DATASETS_WRITE, CATALOG_READ, CATALOG_WRITE, SQL_READ,
-        LINEAGE_READ, AUDIT_READ, SINKS_READ,
+        LINEAGE_READ, LINEAGE_WRITE, AUDIT_READ, SINKS_READ,
     ];
 
     /// Whether the space-separated `granted` holds `wanted`.

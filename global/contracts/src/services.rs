@@ -142,6 +142,34 @@ pub fn find(name: &str) -> Option<&'static ServiceDeclaration> {
     SERVICES.iter().find(|s| s.name == name)
 }
 
+/// As [`find`], for a name of this file: an unknown one does not compile when this is evaluated in
+/// a `const`.
+#[allow(clippy::panic, reason = "evaluated by the compiler")]
+pub const fn declared(name: &str) -> &'static ServiceDeclaration {
+    let mut at = 0;
+    while at < SERVICES.len() {
+        if same(SERVICES[at].name.as_bytes(), name.as_bytes()) {
+            return &SERVICES[at];
+        }
+        at += 1;
+    }
+    panic!("no service of this name is declared")
+}
+
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < a.len() {
+        if a[at] != b[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
 /// The service behind a path of the cell, by the longest declared prefix.
 pub fn for_path(path: &str) -> Option<&'static ServiceDeclaration> {
     let under = |prefix: &str| {
