@@ -1,5 +1,18 @@
 //! Commands that speak to a running site as its clients do.
 
+mod api;
+mod cell;
+mod credential;
+pub mod demo;
+mod global;
+mod login;
+mod site;
+mod sql;
+mod status;
+mod table;
+mod tenant;
+mod tenant_api;
+
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -7,8 +20,30 @@ use clap::Subcommand;
 use crate::place::Place;
 
 #[derive(Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Send two tenants' real rows through their cells and check every answer.
+    Demo(demo::Args),
+    /// Ask a tenant's tables in SQL: a prompt, or one statement.
+    Sql(sql::Args),
+    /// Sign in.
+    Login(login::Args),
+    /// Tenants: list, create.
+    #[command(subcommand)]
+    Tenant(tenant::Command),
+    /// Cells: list.
+    #[command(subcommand)]
+    Cell(cell::Command),
+    /// What the site is doing: cells, generations, contracts, sinks.
+    Status,
+}
 
-pub async fn run(command: Command, _place: &Place) -> anyhow::Result<ExitCode> {
-    match command {}
+pub async fn run(command: Command, place: &Place) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Demo(args) => demo::command(args, place).await,
+        Command::Sql(args) => sql::run(args, place).await,
+        Command::Login(args) => login::run(args, place).await,
+        Command::Tenant(command) => tenant::run(command, place).await,
+        Command::Cell(command) => cell::run(command, place).await,
+        Command::Status => status::run(place).await,
+    }
 }

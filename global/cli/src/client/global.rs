@@ -1,0 +1,138 @@
+//! The global plane's API: organisations, tenants, cells, machine users.
+
+use anyhow::Context;
+use reqwest::Method;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::api::{Api, ApiError, Page};
+use super::credential::{ClientSecret, Credential};
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tenant {
+    pub id: String,
+    pub organisation: String,
+    pub host: String,
+    pub cell: String,
+    pub generation: u64,
+    pub state: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Cell {
+    pub id: String,
+    pub http: String,
+    pub flight: String,
+    pub kind: String,
+    pub state: String,
+    pub tenants: u64,
+    pub contracts: Option<CellContracts>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct CellContracts {
+    pub version: u32,
+    pub drift: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ServiceAccount {
+    client_id: String,
+    client_secret: String,
+}
+
+#[derive(Serialize)]
+struct NewTenant<'a> {
+    id: &'a str,
+    organisation: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cell: Option<&'a str>,
+}
+
+/// The global plane as one bearer sees it.
+pub struct Global {
+    api: Api,
+    credential: Credential,
+}
+
+impl Global {
+    pub fn new(api: &Api, credential: Credential) -> Self {
+        Self { api: api.clone(), credential }
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<T, ApiError> {
+        let mut request = self.api.request(method, "global", path).bearer_auth(self.credential.token().await?);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        self.api.json(what, request).await
+    }
+
+    async fn all<T: DeserializeOwned>(&self, what: &str, path: &str) -> Result<Vec<T>, ApiError> {
+        let mut rows = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let mut request = self.api.request(Method::GET, "global", path).bearer_auth(self.credential.token().await?);
+            request = request.query(&[("pageSize", "100")]);
+            if let Some(token) = &token {
+                request = request.query(&[("pageToken", token)]);
+            }
+            let page: Page<T> = self.api.json(what, request).await?;
+            rows.extend(page.data);
+            token = page.next_page_token.filter(|t| !t.is_empty());
+            if token.is_none() {
+                return Ok(rows);
+            }
+        }
+    }
+
+    pub async fn cells(&self) -> Result<Vec<Cell>, ApiError> {
+        self.all("list cells", "/api/v1/cells").await
+    }
+
+    pub async fn tenants(&self) -> Result<Vec<Tenant>, ApiError> {
+        self.all("list tenants", "/api/v1/tenants").await
+    }
+
+    /// Creates the organisation unless it is there.
+    pub async fn ensure_organisation(&self, id: &str, name: &str) -> Result<(), ApiError> {
+        let body = json!({ "id": id, "name": name });
+        let what = format!("create organisation {id}");
+        let _view: Value = self.call(&what, Method::POST, "/api/v1/organisations", Some(body)).await?;
+        Ok(())
+    }
+
+    /// Creates the tenant, or answers with the one that exists in that organisation.
+    pub async fn ensure_tenant(&self, id: &str, organisation: &str, cell: Option<&str>) -> anyhow::Result<Tenant> {
+        let body = serde_json::to_value(NewTenant { id, organisation, cell })?;
+        let what = format!("create tenant {id}");
+        let tenant: Tenant = self.call(&what, Method::POST, "/api/v1/tenants", Some(body)).await?;
+        if let Some(wanted) = cell
+            && tenant.cell != wanted
+        {
+            anyhow::bail!("tenant {id} lives in cell {}, not in {wanted}", tenant.cell);
+        }
+        Ok(tenant)
+    }
+
+    /// Makes a machine user of the organisation that may do everything inside the tenant.
+    pub async fn machine_user(&self, name: &str, organisation: &str, tenant: &str) -> anyhow::Result<ClientSecret> {
+        let body = json!({ "name": name, "organisation": organisation });
+        let what = format!("create service account {name}");
+        let account: ServiceAccount = self.call(&what, Method::POST, "/api/v1/service-accounts", Some(body)).await?;
+        let path = format!("/api/v1/tenants/{tenant}/members/{}", account.client_id);
+        let what = format!("make {name} a member of {tenant}");
+        let _member: Value =
+            self.call(&what, Method::PUT, &path, Some(json!({ "scopes": ["*"] }))).await.context("membership")?;
+        Ok(ClientSecret { client_id: account.client_id, client_secret: account.client_secret })
+    }
+}

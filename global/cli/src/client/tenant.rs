@@ -1,0 +1,48 @@
+//! `cyto tenant list|create`.
+
+use std::process::ExitCode;
+
+use super::api::Api;
+use super::credential::Credential;
+use super::global::Global;
+use super::site::Site;
+use super::table::render;
+use crate::place::Place;
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// All tenants you may see.
+    List,
+    /// Create a tenant and place it in a cell.
+    Create {
+        /// 2 to 39 characters of a-z, 0-9 and '-'; never renamed.
+        id: String,
+        #[arg(long)]
+        organisation: String,
+        /// Cell to live in; the platform chooses one when it is left out.
+        #[arg(long)]
+        cell: Option<String>,
+    },
+}
+
+pub async fn run(command: Command, place: &Place) -> anyhow::Result<ExitCode> {
+    let api = Api::new(&Site::read(place)?)?;
+    let global = Global::new(&api, Credential::find_global(place, &api)?);
+    match command {
+        Command::List => {
+            let rows = global.tenants().await?.into_iter();
+            let rows =
+                rows.map(|t| vec![t.id, t.organisation, t.cell, t.generation.to_string(), t.state, t.host]).collect();
+            println!("{}", render(&["tenant", "organisation", "cell", "generation", "state", "host"], rows, &[3]));
+        }
+        Command::Create { id, organisation, cell } => {
+            global.ensure_organisation(&organisation, &organisation).await?;
+            let tenant = global.ensure_tenant(&id, &organisation, cell.as_deref()).await?;
+            println!(
+                "tenant {} lives in cell {} (generation {}) at {}",
+                tenant.id, tenant.cell, tenant.generation, tenant.host
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
