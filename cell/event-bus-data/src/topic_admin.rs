@@ -61,7 +61,10 @@ impl Administration {
             .collect();
         let names: Vec<String> = topics.keys().cloned().collect();
         let wanted: Vec<ResourceSpecifier<'_>> = names.iter().map(|n| ResourceSpecifier::Topic(n)).collect();
-        let described = (self.client.describe_configs(&wanted, &options()).await)
+        if wanted.is_empty() {
+            return Ok(topics);
+        }
+        let described = (self.client.describe_configs(&wanted, &asking()).await)
             .map_err(|e| BusError::of("topic settings", e))?;
         for resource in described {
             let resource = resource.map_err(|code| BusError::Administration {
@@ -83,14 +86,14 @@ impl Administration {
         let new = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(replicas))
             .set(RETENTION, &retention)
             .set(CLEANUP, cleanup_name(topic.cleanup));
-        let answers = self.client.create_topics([&new], &options()).await;
+        let answers = self.client.create_topics([&new], &spreading()).await;
         first_refusal(&format!("topic {}", topic.name), answers)
     }
 
     /// Kafka only ever adds partitions.
     pub async fn grow(&self, topic: &Topic) -> Result<(), BusError> {
         let count = usize::try_from(topic.partitions).unwrap_or(0);
-        let answers = self.client.create_partitions([&NewPartitions::new(&topic.name, count)], &options()).await;
+        let answers = self.client.create_partitions([&NewPartitions::new(&topic.name, count)], &spreading()).await;
         first_refusal(&format!("partitions of {}", topic.name), answers)
     }
 
@@ -100,7 +103,7 @@ impl Administration {
         let change = AlterConfig::new(ResourceSpecifier::Topic(&topic.name))
             .set(RETENTION, &retention)
             .set(CLEANUP, cleanup_name(topic.cleanup));
-        let answers = (self.client.alter_configs([&change], &options()).await)
+        let answers = (self.client.alter_configs([&change], &asking()).await)
             .map(|all| all.into_iter().map(|one| one.map(|_| String::new()).map_err(|(_, code)| (String::new(), code))).collect());
         first_refusal(&format!("settings of {}", topic.name), answers)
     }
@@ -117,8 +120,13 @@ impl Administration {
     }
 }
 
-fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(DEADLINE)).operation_timeout(Some(DEADLINE))
+fn asking() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(DEADLINE))
+}
+
+/// For what the controller has to spread to its brokers; the other operations refuse this option.
+fn spreading() -> AdminOptions {
+    asking().operation_timeout(Some(DEADLINE))
 }
 
 fn setting(resource: &ConfigResource, name: &str) -> Option<String> {

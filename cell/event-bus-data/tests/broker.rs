@@ -1,0 +1,203 @@
+//! Against a real broker: `CYTO_TEST_KAFKA=host:port`, users named after services with the
+//! password `<user>pw`, super user `admin`.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use contracts::events::{AUDIT_ENTRY_RECORDED, AuditEntryRecorded, STREAMING_RECORD_ACCEPTED};
+use contracts::kafka::dead_letter_topic;
+use contracts::{Envelope, TenantId};
+use event_bus_data::{BusError, DataBus, OpenLineage, RecordHeaders, TailStart, contract};
+use kit::Secret;
+use kit::outbox::{Outgoing, Publisher};
+use kit::service::KafkaEndpoint;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+const WAIT: Duration = Duration::from_secs(15);
+
+fn endpoint(user: &str) -> KafkaEndpoint {
+    let bootstrap = std::env::var("CYTO_TEST_KAFKA").expect("CYTO_TEST_KAFKA names the broker");
+    KafkaEndpoint { bootstrap, username: user.to_owned(), password: Secret::new(format!("{user}pw")) }
+}
+
+async fn reconciled() {
+    contract::apply(&endpoint("admin")).await.unwrap();
+}
+
+fn headers(run: Uuid) -> RecordHeaders {
+    RecordHeaders::new(&OpenLineage::now("cytoplane://test", "stream/x", run, "https://cytoplane.dev/test"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs CYTO_TEST_KAFKA"]
+async fn applying_twice_changes_nothing_and_leaves_no_drift() {
+    reconciled().await;
+    assert_eq!(contract::apply(&endpoint("admin")).await.unwrap(), Vec::<String>::new());
+    assert_eq!(contract::drift(&endpoint("admin")).await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs CYTO_TEST_KAFKA"]
+async fn the_broker_itself_refuses_another_services_topic() {
+    reconciled().await;
+    let audit = DataBus::connect(&endpoint("audit"), "audit").unwrap();
+    let refused = audit.producer().send(STREAMING_RECORD_ACCEPTED, b"k", b"v", &headers(Uuid::nil())).await;
+    assert!(matches!(refused, Err(BusError::Refused { .. })), "{refused:?}");
+    let reading = audit.consumer(STREAMING_RECORD_ACCEPTED, "theft").unwrap();
+    let since = Instant::now();
+    let refused = loop {
+        match reading.drain(10, Duration::from_secs(1), |_, _| panic!("a foreign record was read")).await {
+            Err(error) => break error,
+            Ok(_) => assert!(since.elapsed() < WAIT, "the broker never said no"),
+        }
+    };
+    assert!(refused.is_refused(), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs CYTO_TEST_KAFKA"]
+async fn a_batch_is_acknowledged_with_its_offsets_and_read_back_once() {
+    reconciled().await;
+    let bus = DataBus::connect(&endpoint("streaming"), "streaming").unwrap();
+    let tail = bus.tail(STREAMING_RECORD_ACCEPTED, TailStart::Latest).await.unwrap();
+    let run = Uuid::now_v7();
+    let (headers, rows) = (headers(run), 100_000u32);
+    let since = Instant::now();
+    let mut batch = bus.producer().batch(STREAMING_RECORD_ACCEPTED);
+    for row in 0..rows {
+        let key = format!("acme/{run}/{}", row % 12);
+        let value = format!(r#"{{"year":2013,"month":1,"day":1,"dep_time":{row},"carrier":"UA","tailnum":"N14228","origin":"EWR","dest":"IAH"}}"#);
+        batch.send(key.as_bytes(), value.as_bytes(), &headers).await.unwrap();
+    }
+    let acknowledged = batch.acknowledged().await.unwrap();
+    let took = since.elapsed();
+    println!("{rows} records acknowledged in {took:?}: {:.0}/s", f64::from(rows) / took.as_secs_f64());
+    assert_eq!(acknowledged.records, u64::from(rows));
+    let span: i64 = acknowledged.offsets.values().map(|(first, last)| last - first + 1).sum();
+    assert!(span >= i64::from(rows));
+    let mut seen = 0;
+    let since = Instant::now();
+    while seen < rows && since.elapsed() < WAIT {
+        tail.drain(10_000, Duration::from_secs(1), |record| {
+            seen += u32::from(record.header("ol-run-id") == Some(run.to_string().as_str()));
+        })
+        .await
+        .unwrap();
+    }
+    assert_eq!(seen, rows);
+    println!("read back in {:?}", since.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs CYTO_TEST_KAFKA"]
+async fn events_leave_by_the_outbox_and_poison_goes_to_the_dead_letters() {
+    reconciled().await;
+    let bus = DataBus::connect(&endpoint("streaming"), "streaming").unwrap();
+    let audit = DataBus::connect(&endpoint("audit"), "audit").unwrap();
+    let consumer = audit.events::<AuditEntryRecorded>(AUDIT_ENTRY_RECORDED, &format!("test-{}", Uuid::now_v7())).unwrap();
+    let poison_run = Uuid::now_v7();
+    bus.producer().send(AUDIT_ENTRY_RECORDED, b"acme/x", b"{not json", &headers(poison_run)).await.unwrap();
+    let event = outgoing();
+    bus.publish(std::slice::from_ref(&event)).await.unwrap();
+    let since = Instant::now();
+    let found = 'found: loop {
+        for delivery in consumer.next_batch(100, Duration::from_secs(1)).await.unwrap() {
+            if delivery.envelope.event_id == event.event_id {
+                break 'found delivery;
+            }
+        }
+        assert!(since.elapsed() < WAIT, "the event never came");
+    };
+    assert_eq!(found.lineage.job_name, AUDIT_ENTRY_RECORDED);
+    consumer.commit(&[found]).await.unwrap();
+    let mut missing = event.clone();
+    missing.headers.remove("ol-producer");
+    assert!(bus.publish(&[missing]).await.is_err());
+    // Poison and event have keys of their own, hence partitions: give the other one its turn.
+    let since = Instant::now();
+    while dead_letters(poison_run).await == 0 {
+        consumer.next_batch(100, Duration::from_secs(1)).await.unwrap();
+        assert!(since.elapsed() < WAIT, "the poison never reached the dead letters");
+    }
+}
+
+async fn dead_letters(run: Uuid) -> usize {
+    use rdkafka::consumer::{Consumer, StreamConsumer};
+    use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+    let admin = endpoint("admin");
+    let reader: StreamConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &admin.bootstrap)
+        .set("security.protocol", "SASL_PLAINTEXT")
+        .set("sasl.mechanisms", "SCRAM-SHA-512")
+        .set("sasl.username", &admin.username)
+        .set("sasl.password", admin.password.expose())
+        .set("group.id", "admin.test")
+        .set("enable.auto.commit", "false")
+        .create()
+        .unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&dead_letter_topic(AUDIT_ENTRY_RECORDED), 0, Offset::Beginning).unwrap();
+    reader.assign(&list).unwrap();
+    let mut found = 0;
+    while let Ok(message) = tokio::time::timeout(Duration::from_secs(1), reader.recv()).await {
+        use rdkafka::message::{Headers, Message};
+        let message = message.unwrap();
+        let mut of_run = false;
+        let mut code = None;
+        for header in message.headers().unwrap().iter() {
+            of_run |= header.key == "ol-run-id" && header.value == Some(run.to_string().as_bytes());
+            if header.key == "dlq-code" {
+                code = header.value;
+            }
+        }
+        if of_run {
+            assert_eq!(code, Some(b"envelope".as_slice()));
+            found += 1;
+        }
+    }
+    found
+}
+
+fn outgoing() -> Outgoing {
+    let tenant = TenantId::new("acme").unwrap();
+    let event_id = Uuid::now_v7();
+    let envelope = Envelope {
+        event_id,
+        event_type: AUDIT_ENTRY_RECORDED.to_owned(),
+        tenant: tenant.clone(),
+        occurred_at: OffsetDateTime::now_utc(),
+        correlation_id: "r".to_owned(),
+        causation_id: None,
+        traceparent: None,
+        payload: AuditEntryRecorded {
+            request_id: "r".to_owned(),
+            actor: "user:u".to_owned(),
+            action: "http.request".to_owned(),
+            resource: "/x".to_owned(),
+            outcome: "allowed".to_owned(),
+            status: 200,
+            detail: None,
+        },
+    };
+    let headers: BTreeMap<String, String> =
+        RecordHeaders::new(&OpenLineage::now("of://audit", AUDIT_ENTRY_RECORDED, event_id, "https://cytoplane.dev/audit")).to_map();
+    Outgoing {
+        event: AUDIT_ENTRY_RECORDED.to_owned(),
+        tenant,
+        key: "acme/r".to_owned(),
+        event_id,
+        envelope: serde_json::to_string(&envelope).unwrap(),
+        headers,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs CYTO_TEST_KAFKA"]
+async fn a_topic_has_an_id_that_stays() {
+    reconciled().await;
+    let bus = DataBus::connect(&endpoint("ingestion-replication"), "ingestion-replication").unwrap();
+    let id = bus.topic_id(STREAMING_RECORD_ACCEPTED).await.unwrap();
+    assert!(id.len() >= 20, "{id}");
+    assert_eq!(bus.topic_id(STREAMING_RECORD_ACCEPTED).await.unwrap(), id);
+}
