@@ -9,7 +9,7 @@ use contracts::{bundle, kafka};
 use kit::config::{CellConfig, load};
 use kit::service::{KafkaEndpoint, NatsEndpoint};
 
-use crate::{host, lint, services};
+use crate::{host, lint, openapi, services};
 
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -120,16 +120,11 @@ impl Arguments {
                 Ok(())
             }
             Command::Openapi => {
-                println!("{}", serde_json::to_string_pretty(&openapi())?);
+                println!("{}", serde_json::to_string_pretty(&openapi::documents()?)?);
                 Ok(())
             }
         }
     }
-}
-
-fn openapi() -> serde_json::Map<String, serde_json::Value> {
-    let document = |s: &dyn kit::service::Service| serde_json::to_value(s.openapi()).unwrap_or_default();
-    services::all().iter().map(|s| (s.declaration().name.to_owned(), document(s.as_ref()))).collect()
 }
 
 fn list_services() {

@@ -4,6 +4,7 @@ mod admin;
 mod command;
 mod host;
 mod lint;
+mod openapi;
 mod services;
 
 use std::process::ExitCode;
