@@ -37,7 +37,10 @@ pub async fn migrate(config: &CellConfig, services: Vec<Box<dyn Service>>) -> Re
         let Some(migrator) = service.migrator() else { continue };
         let declaration = service.declaration();
         let database = Database::connect_lazy(&database_address(config, declaration, MIGRATION_CONNECTIONS)?);
-        database.migrate(&migrator).await.map_err(|error| named(declaration, "its database cannot be migrated", error))?;
+        database
+            .migrate(&migrator)
+            .await
+            .map_err(|error| named(declaration, "its database cannot be migrated", error))?;
         database.pool().close().await;
         println!("{}: schema is current", declaration.name);
     }
@@ -45,7 +48,11 @@ pub async fn migrate(config: &CellConfig, services: Vec<Box<dyn Service>>) -> Re
 }
 
 /// Serves until asked to stop or until a task that matters fails.
-pub async fn serve(config: CellConfig, services: Vec<Box<dyn Service>>, admin: Option<SocketAddr>) -> Result<(), Failure> {
+pub async fn serve(
+    config: CellConfig,
+    services: Vec<Box<dyn Service>>,
+    admin: Option<SocketAddr>,
+) -> Result<(), Failure> {
     let (tasks, mut failures) = Tasks::new();
     let (ready, metrics) = (Ready::default(), Metrics::default());
     let admin = admin.unwrap_or_else(|| SocketAddr::new(config.address, ADMIN_PORT));
@@ -105,7 +112,8 @@ impl<'a> House<'a> {
     async fn context(&self, service: &dyn Service, identity: Identity) -> Result<Context, Failure> {
         let (config, declaration) = (self.config, service.declaration());
         let data_dir = config.data_dir.join(declaration.name);
-        std::fs::create_dir_all(&data_dir).map_err(|error| named(declaration, "its data folder cannot be made", error))?;
+        std::fs::create_dir_all(&data_dir)
+            .map_err(|error| named(declaration, "its data folder cannot be made", error))?;
         let database = match service.migrator() {
             Some(migrator) => {
                 let database = Database::connect_lazy(&database_address(config, declaration, DATABASE_CONNECTIONS)?);
@@ -126,7 +134,11 @@ impl<'a> House<'a> {
             database,
             tasks: self.tasks.clone(),
             peers: Peers::new(identity, config.cell.clone(), config.address),
-            kafka: KafkaEndpoint { bootstrap: config.kafka.bootstrap.clone(), username: username.clone(), password: optional(secret("kafka"))? },
+            kafka: KafkaEndpoint {
+                bootstrap: config.kafka.bootstrap.clone(),
+                username: username.clone(),
+                password: optional(secret("kafka"))?,
+            },
             nats: NatsEndpoint { url: config.nats.url.clone(), username, password: optional(secret("nats"))? },
             bucket: BucketEndpoint {
                 endpoint: config.bucket.endpoint.clone(),
@@ -215,7 +227,11 @@ fn admits(config: &CellConfig, service: &ServiceDeclaration) -> Arc<dyn Fn(&str)
     Arc::new(move |peer| allowed.iter().any(|id| id == peer))
 }
 
-fn database_address(config: &CellConfig, service: &ServiceDeclaration, max_connections: u32) -> Result<DatabaseAddress, Failure> {
+fn database_address(
+    config: &CellConfig,
+    service: &ServiceDeclaration,
+    max_connections: u32,
+) -> Result<DatabaseAddress, Failure> {
     Ok(DatabaseAddress {
         host: config.postgres.host.parse().map_err(|_| "[postgres] host must be an IP address")?,
         port: config.postgres.port,

@@ -37,22 +37,27 @@ fn declared_buses(service: &str) -> (bool, bool) {
         event.producers.contains(&service) || event.consumers.contains(&service)
     };
     let mine: Vec<_> = EVENTS.iter().filter(touches).collect();
-    (
-        mine.iter().any(|e| matches!(e.bus, Bus::Control { .. })),
-        mine.iter().any(|e| matches!(e.bus, Bus::Data { .. })),
-    )
+    (mine.iter().any(|e| matches!(e.bus, Bus::Control { .. })), mine.iter().any(|e| matches!(e.bus, Bus::Data { .. })))
 }
 
 fn check_buses(service: &str, manifest: &Path, text: &str) -> Vec<String> {
     let depends = |name: &str| {
-        text.lines().map(str::trim_start).any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['.', ' ', '='])))
+        text.lines()
+            .map(str::trim_start)
+            .any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['.', ' ', '='])))
     };
     let (control, data) = declared_buses(service);
     let mut findings = Vec::new();
     for (name, declared) in [(CONTROL_CRATE, control), (DATA_CRATE, data)] {
         match (depends(name), declared) {
-            (true, false) => findings.push(format!("{}: depends on {name}, but no contract names {service} on that bus", manifest.display())),
-            (false, true) => findings.push(format!("{}: a contract names {service} on the bus of {name}, but it does not depend on it", manifest.display())),
+            (true, false) => findings.push(format!(
+                "{}: depends on {name}, but no contract names {service} on that bus",
+                manifest.display()
+            )),
+            (false, true) => findings.push(format!(
+                "{}: a contract names {service} on the bus of {name}, but it does not depend on it",
+                manifest.display()
+            )),
             _ => {}
         }
     }
@@ -134,7 +139,11 @@ mod tests {
 
     #[test]
     fn a_bus_without_a_contract_is_found() {
-        let findings = check_buses("sql-warehousing", Path::new("Cargo.toml"), "[dependencies]\nevent-bus-data.workspace = true\n");
+        let findings = check_buses(
+            "sql-warehousing",
+            Path::new("Cargo.toml"),
+            "[dependencies]\nevent-bus-data.workspace = true\n",
+        );
         assert_eq!(findings.len(), 2, "{findings:?}");
     }
 }

@@ -24,7 +24,8 @@ pub enum ConfigError {
 /// Reads a TOML file into `T`. `T` and its parts refuse unknown keys.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    toml::from_str(&text).map_err(|error| ConfigError::Parse { path: path.to_owned(), reason: error.message().to_owned() })
+    toml::from_str(&text)
+        .map_err(|error| ConfigError::Parse { path: path.to_owned(), reason: error.message().to_owned() })
 }
 
 /// A folder of secrets, one file each, mode 0600.

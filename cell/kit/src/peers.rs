@@ -140,7 +140,12 @@ impl PeerHttp {
     }
 
     /// A request on behalf of `scope`; `path` begins with `/`.
-    pub fn request(&self, method: http::Method, path: &str, scope: &Scope) -> Result<reqwest::RequestBuilder, PeerError> {
+    pub fn request(
+        &self,
+        method: http::Method,
+        path: &str,
+        scope: &Scope,
+    ) -> Result<reqwest::RequestBuilder, PeerError> {
         Ok(self.client.request(method, format!("{}{path}", self.base)).headers(scope.to_headers()?))
     }
 

@@ -52,9 +52,10 @@ impl Placements {
 
     /// Replaces the view.
     pub fn set(&self, table: &Table) {
-        let placed = table.routes.values().map(|route| {
-            (route.tenant.clone(), Placement { cell: route.cell.clone(), generation: route.generation })
-        });
+        let placed = table
+            .routes
+            .values()
+            .map(|route| (route.tenant.clone(), Placement { cell: route.cell.clone(), generation: route.generation }));
         self.known.store(Arc::new(placed.collect()));
     }
 
@@ -71,7 +72,9 @@ impl Placements {
             return Err(Misdirected::Elsewhere { required });
         }
         match placement {
-            Some(p) if p.generation > generation && p.cell == self.cell => Err(Misdirected::Stale { required: p.generation }),
+            Some(p) if p.generation > generation && p.cell == self.cell => {
+                Err(Misdirected::Stale { required: p.generation })
+            }
             Some(p) if p.cell != self.cell && p.generation >= generation => {
                 Err(Misdirected::Elsewhere { required: p.generation })
             }
@@ -98,7 +101,8 @@ mod tests {
         let endpoint = CellEndpoint { cell: cell.clone(), http: String::new(), flight: String::new() };
         table.cells.insert(cell.clone(), endpoint);
         let tenant = TenantId::new("acme").unwrap();
-        let route = Route { tenant: tenant.clone(), cell, generation: Generation(generation), hosts: vec!["acme".into()] };
+        let route =
+            Route { tenant: tenant.clone(), cell, generation: Generation(generation), hosts: vec!["acme".into()] };
         table.routes.insert(tenant, route);
         placements.set(&table);
         placements

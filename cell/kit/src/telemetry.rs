@@ -5,7 +5,8 @@ use tracing_subscriber::fmt::format::FmtSpan;
 
 /// Sets up logging once for the process. `CYTO_LOG` takes tracing's filter syntax; default `info`.
 pub fn init() {
-    let filter = EnvFilter::try_from_env("CYTO_LOG").unwrap_or_else(|_| EnvFilter::new("info,async_nats=warn,rdkafka=warn,librdkafka=warn"));
+    let filter = EnvFilter::try_from_env("CYTO_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,async_nats=warn,rdkafka=warn,librdkafka=warn"));
     let subscriber = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)

@@ -11,7 +11,8 @@ fn versions(package: &str) -> Vec<String> {
 
 #[test]
 fn there_is_one_arrow_and_one_datafusion() {
-    for package in ["arrow", "arrow-array", "arrow-flight", "parquet", "datafusion", "object_store", "rustls", "tonic"] {
+    for package in ["arrow", "arrow-array", "arrow-flight", "parquet", "datafusion", "object_store", "rustls", "tonic"]
+    {
         assert_eq!(versions(package).len(), 1, "{package}: {:?}", versions(package));
     }
 }

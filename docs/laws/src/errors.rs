@@ -20,15 +20,29 @@ fn codes() -> BTreeSet<String> {
 }
 
 const AREAS: &[&str] = &[
-    "request", "cell", "token", "gateway", "stream", "streaming", "sink", "dataset", "catalog", "sql", "lineage", "audit",
-    "identity", "tenancy", "router", "contracts", "bus", "lakehouse",
+    "request",
+    "cell",
+    "token",
+    "gateway",
+    "stream",
+    "streaming",
+    "sink",
+    "dataset",
+    "catalog",
+    "sql",
+    "lineage",
+    "audit",
+    "identity",
+    "tenancy",
+    "router",
+    "contracts",
+    "bus",
+    "lakehouse",
 ];
 
 fn is_code(literal: &str) -> bool {
     let Some((area, name)) = literal.split_once('/') else { return false };
-    AREAS.contains(&area)
-        && name.len() > 2
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+    AREAS.contains(&area) && name.len() > 2 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
 }
 
 #[test]

@@ -20,9 +20,14 @@ fn nothing_is_called_after_a_drawer() {
 
 #[test]
 fn a_crate_is_named_after_its_folder() {
-    let expected = |folder: &str| if folder == "global/cli" { "cyto".to_owned() } else { folder.rsplit('/').next().unwrap().to_owned() };
-    let findings =
-        members().into_iter().filter(|m| m.name != expected(&m.folder)).map(|m| format!("{} in {}", m.name, m.folder)).collect();
+    let expected = |folder: &str| {
+        if folder == "global/cli" { "cyto".to_owned() } else { folder.rsplit('/').next().unwrap().to_owned() }
+    };
+    let findings = members()
+        .into_iter()
+        .filter(|m| m.name != expected(&m.folder))
+        .map(|m| format!("{} in {}", m.name, m.folder))
+        .collect();
     none("a crate bears its folder's name", findings);
 }
 

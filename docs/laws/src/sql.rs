@@ -37,7 +37,8 @@ fn every_tenant_table_is_under_forced_row_security() {
                 continue;
             }
             tables += 1;
-            let words = statement[at + "create table".len()..].trim_start().trim_start_matches("if not exists").trim_start();
+            let words =
+                statement[at + "create table".len()..].trim_start().trim_start_matches("if not exists").trim_start();
             let table: String = words.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             if !text.contains(&format!("cyto_tenant_table('{table}')")) {
                 findings.push(format!("{}: {table}", relative(&path)));

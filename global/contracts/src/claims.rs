@@ -62,8 +62,18 @@ pub mod scope {
 
     /// Every scope a tenant's token may carry.
     pub const TENANT: &[&str] = &[
-        ALL, STREAMS_READ, STREAMS_WRITE, DATASETS_READ, DATASETS_WRITE, CATALOG_READ, CATALOG_WRITE, SQL_READ,
-        LINEAGE_READ, LINEAGE_WRITE, AUDIT_READ, SINKS_READ,
+        ALL,
+        STREAMS_READ,
+        STREAMS_WRITE,
+        DATASETS_READ,
+        DATASETS_WRITE,
+        CATALOG_READ,
+        CATALOG_WRITE,
+        SQL_READ,
+        LINEAGE_READ,
+        LINEAGE_WRITE,
+        AUDIT_READ,
+        SINKS_READ,
     ];
 
     /// Whether the space-separated `granted` holds `wanted`.

@@ -7,7 +7,9 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::services::{AUDIT, DATASET, GATEWAY, ICEBERG_CATALOG, INGESTION_REPLICATION, LINEAGE, SQL_BI_GATEWAY, STREAMING};
+use crate::services::{
+    AUDIT, DATASET, GATEWAY, ICEBERG_CATALOG, INGESTION_REPLICATION, LINEAGE, SQL_BI_GATEWAY, STREAMING,
+};
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;

@@ -91,7 +91,21 @@ slug! {
 
 /// Number of a tenant's placement. Issued only by tenancy's elected writer, inside one database
 /// transaction; it only grows. 0 means "never placed".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, schemars::JsonSchema, utoipa::ToSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+    utoipa::ToSchema,
+)]
 #[serde(transparent)]
 pub struct Generation(pub u64);
 
@@ -168,7 +182,12 @@ mod tests {
 
     #[test]
     fn a_resource_name_reads_back() {
-        let rid = Rid { service: "dataset".into(), cell: CellId::new("shared-1").unwrap(), kind: "dataset".into(), id: Uuid::nil() };
+        let rid = Rid {
+            service: "dataset".into(),
+            cell: CellId::new("shared-1").unwrap(),
+            kind: "dataset".into(),
+            id: Uuid::nil(),
+        };
         assert_eq!(rid.to_string().parse(), Ok(rid));
         assert_eq!("ri.dataset.shared-1.dataset".parse::<Rid>(), Err(IdError::Rid));
     }

@@ -118,7 +118,11 @@ mod tests {
     use crate::services::{AUDIT, STREAMING};
 
     fn may(principal: &str, operation: Operation, topic: &str) -> bool {
-        acls().contains(&Acl { principal: principal.into(), operation, resource: Resource::Topic { name: topic.into() } })
+        acls().contains(&Acl {
+            principal: principal.into(),
+            operation,
+            resource: Resource::Topic { name: topic.into() },
+        })
     }
 
     #[test]

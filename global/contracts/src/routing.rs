@@ -152,7 +152,11 @@ mod tests {
     use super::*;
 
     fn cell(name: &str) -> CellEndpoint {
-        CellEndpoint { cell: CellId::new(name).unwrap(), http: "127.0.2.1:8080".into(), flight: "127.0.2.1:50133".into() }
+        CellEndpoint {
+            cell: CellId::new(name).unwrap(),
+            http: "127.0.2.1:8080".into(),
+            flight: "127.0.2.1:50133".into(),
+        }
     }
 
     fn route(tenant: &str, cell: &str, generation: u64) -> Route {
@@ -180,7 +184,12 @@ mod tests {
             (3, Change::TenantPlaced { route: route("acme", "shared-1", 4) }),
             (3, Change::TenantPlaced { route: route("globex", "nowhere", 1) }),
             (3, Change::CellRemoved { cell: CellId::new("shared-1").unwrap() }),
-            (3, Change::TenantPlaced { route: Route { hosts: vec!["acme.localhost".into()], ..route("globex", "shared-1", 1) } }),
+            (
+                3,
+                Change::TenantPlaced {
+                    route: Route { hosts: vec!["acme.localhost".into()], ..route("globex", "shared-1", 1) },
+                },
+            ),
             (3, Change::TenantPlaced { route: Route { hosts: vec![], ..route("globex", "shared-1", 1) } }),
         ];
         for (version, change) in refused {
@@ -192,7 +201,10 @@ mod tests {
     #[test]
     fn a_snapshot_with_a_shared_host_is_not_valid() {
         let mut table = table();
-        table.routes.insert(TenantId::new("globex").unwrap(), Route { hosts: vec!["acme.localhost".into()], ..route("globex", "shared-1", 1) });
+        table.routes.insert(
+            TenantId::new("globex").unwrap(),
+            Route { hosts: vec!["acme.localhost".into()], ..route("globex", "shared-1", 1) },
+        );
         assert!(matches!(table.validate(), Err(ApplyError::HostTaken { .. })));
     }
 }

@@ -172,9 +172,7 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
 
 /// The service behind a path of the cell, by the longest declared prefix.
 pub fn for_path(path: &str) -> Option<&'static ServiceDeclaration> {
-    let under = |prefix: &str| {
-        path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
+    let under = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     SERVICES
         .iter()
         .flat_map(|s| s.paths.iter().map(move |p| (s, *p)))

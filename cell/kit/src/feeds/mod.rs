@@ -28,7 +28,12 @@ const SILENCE: Duration = Duration::from_secs(16);
 type FeedError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Loads the last good snapshots and keeps `admission` fresh from then on.
-pub fn follow(tasks: &Tasks, global: PeerHttp, data_dir: &Path, admission: &Arc<Admission>) -> Result<(), SnapshotError> {
+pub fn follow(
+    tasks: &Tasks,
+    global: PeerHttp,
+    data_dir: &Path,
+    admission: &Arc<Admission>,
+) -> Result<(), SnapshotError> {
     let dir = data_dir.join("feeds");
     let keys = keys::Keys::load(&dir, global.clone(), admission)?;
     let revocations = revocations::Revocations::load(&dir, global.clone(), admission)?;

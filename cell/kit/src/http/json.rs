@@ -17,7 +17,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         match axum::Json::<T>::from_request(request, state).await {
             Ok(axum::Json(value)) => Ok(Self(value)),
-            Err(JsonRejection::BytesRejection(rejection)) if rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE => {
+            Err(JsonRejection::BytesRejection(rejection))
+                if rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE =>
+            {
                 Err(Problem::new(Kind::TooLarge, "request/too-large", "the body is larger than this operation takes"))
             }
             Err(rejection) => Err(Problem::new(Kind::Invalid, "request/body", rejection.body_text())),

@@ -107,11 +107,17 @@ fn dress(router: Router, access: Access) -> Router {
 }
 
 /// Serves `router` without TLS: for operators on loopback or the pod network only.
-pub async fn serve_plain(tasks: &Tasks, name: &'static str, address: SocketAddr, router: Router) -> Result<(), ServeError> {
+pub async fn serve_plain(
+    tasks: &Tasks,
+    name: &'static str,
+    address: SocketAddr,
+    router: Router,
+) -> Result<(), ServeError> {
     let listener = TcpListener::bind(address).await.map_err(|source| ServeError::Bind { address, source })?;
     let stopping = tasks.stopping();
     tasks.spawn(format!("{name} on {address}"), Policy::EndProcess, async move {
-        accept(listener, stopping, move |tcp, closing| connection(TokioIo::new(tcp), router.clone(), None, closing)).await;
+        accept(listener, stopping, move |tcp, closing| connection(TokioIo::new(tcp), router.clone(), None, closing))
+            .await;
         Ok(())
     });
     Ok(())
