@@ -1,20 +1,21 @@
 //! Pulling events: bounded, explicitly acknowledged, given up after the declared number of tries.
 
-use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::consumer::{PullConsumer, pull};
 use async_nats::jetstream::{AckKind, Context, Message};
 use contracts::Envelope;
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use serde::de::DeserializeOwned;
 
 use crate::ControlBusError;
 
-/// Messages asked for at once: what a crash makes the server deliver again.
+/// Messages asked for ahead: what a crash makes the server deliver again after the ack window.
 const PULL: usize = 16;
-const PULL_EXPIRES: Duration = Duration::from_secs(15);
+const PULL_EXPIRES: Duration = Duration::from_secs(30);
+/// A server that is silent for twice this long is taken for gone.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Pause after the server could not be asked.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -22,8 +23,8 @@ pub struct ControlConsumer<P> {
     jetstream: Context,
     stream: String,
     name: String,
-    consumer: Option<PullConsumer>,
-    pulled: VecDeque<Message>,
+    /// One standing pull: letting go of it early would send its messages nowhere.
+    messages: Option<pull::Stream>,
     payload: PhantomData<fn() -> P>,
 }
 
@@ -37,47 +38,49 @@ pub struct ControlDelivery<P> {
 
 impl<P: DeserializeOwned> ControlConsumer<P> {
     pub(crate) fn new(jetstream: Context, stream: String, name: String) -> Self {
-        Self { jetstream, stream, name, consumer: None, pulled: VecDeque::new(), payload: PhantomData }
+        Self { jetstream, stream, name, messages: None, payload: PhantomData }
     }
 
     /// Waits for the next event, however long the server is away. A message that is no envelope of
     /// this event is terminated, logged and passed over. Cancellation safe: what was pulled stays.
     pub async fn next(&mut self) -> ControlDelivery<P> {
         loop {
-            if let Some(message) = self.pulled.pop_front() {
-                if let Some(delivery) = decode(&self.name, message).await {
-                    return delivery;
+            match self.pull().await {
+                Ok(message) => {
+                    if let Some(delivery) = decode(&self.name, message).await {
+                        return delivery;
+                    }
                 }
-                continue;
-            }
-            if let Err(error) = self.pull().await {
-                tracing::warn!(consumer = self.name, error = %kit::fault::chain(&error), "control events wait");
-                self.consumer = None;
-                tokio::time::sleep(RETRY).await;
+                Err(error) => {
+                    tracing::warn!(consumer = self.name, error = %kit::fault::chain(&error), "control events wait");
+                    self.messages = None;
+                    tokio::time::sleep(RETRY).await;
+                }
             }
         }
     }
 
-    async fn pull(&mut self) -> Result<(), ControlBusError> {
-        let consumer = match &self.consumer {
-            Some(consumer) => consumer,
+    async fn pull(&mut self) -> Result<Message, ControlBusError> {
+        let messages = match &mut self.messages {
+            Some(messages) => messages,
             None => {
-                let found = self.jetstream.get_consumer_from_stream(&self.name, &self.stream).await;
-                self.consumer.insert(found.map_err(ControlBusError::unavailable)?)
+                let opened = open(&self.jetstream, &self.name, &self.stream).await?;
+                self.messages.insert(opened)
             }
         };
-        let batch = consumer.batch().max_messages(PULL).expires(PULL_EXPIRES).messages().await;
-        let mut batch = batch.map_err(ControlBusError::unavailable)?;
-        while let Some(message) = batch.next().await {
-            self.pulled.push_back(message.map_err(ControlBusError::Unavailable)?);
-            // Handle what is here now instead of waiting for the batch to fill.
-            while let Some(Some(more)) = batch.next().now_or_never() {
-                self.pulled.push_back(more.map_err(ControlBusError::Unavailable)?);
-            }
-            break;
+        match messages.next().await {
+            Some(Ok(message)) => Ok(message),
+            Some(Err(error)) => Err(ControlBusError::unavailable(error)),
+            None => Err(ControlBusError::unavailable("the pull ended")),
         }
-        Ok(())
     }
+}
+
+async fn open(jetstream: &Context, consumer: &str, stream: &str) -> Result<pull::Stream, ControlBusError> {
+    let consumer: PullConsumer =
+        jetstream.get_consumer_from_stream(consumer, stream).await.map_err(ControlBusError::unavailable)?;
+    let pulling = consumer.stream().max_messages_per_batch(PULL).expires(PULL_EXPIRES).heartbeat(HEARTBEAT);
+    pulling.messages().await.map_err(ControlBusError::unavailable)
 }
 
 async fn decode<P: DeserializeOwned>(consumer: &str, message: Message) -> Option<ControlDelivery<P>> {
