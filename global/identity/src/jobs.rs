@@ -1,0 +1,107 @@
+//! Reconcilers: key rotation, the revocation feed's wake-ups, purges.
+
+use std::time::Duration;
+
+use kit::tasks::{Policy, Tasks};
+use sqlx::postgres::PgListener;
+
+use crate::domain::key::{KeyState, Schedule, Step, plan};
+use crate::error::Error;
+use crate::store::{devices, failures, keys, sessions};
+use crate::{Identity, ops};
+
+const ROTATION_PAUSE: Duration = Duration::from_secs(5);
+const PURGE_PAUSE: Duration = Duration::from_secs(60);
+/// A missed notification delays a revocation by no more than this.
+const FEED_POLL: Duration = Duration::from_secs(1);
+const PURGE_BATCH: i64 = 1000;
+
+/// Brings the ring in the database up to its schedule, then loads it.
+pub async fn rotate(identity: &Identity) -> Result<(), Error> {
+    let settings = &identity.0.settings;
+    let seconds = time::Duration::seconds;
+    let schedule = Schedule {
+        rotate: seconds(settings.rotation_seconds),
+        publish: seconds(settings.publish_seconds),
+        retire: seconds(settings.retire_seconds()),
+    };
+    let mut db = identity.0.pool.begin().await?;
+    keys::lock(&mut db).await?;
+    let mut stored = keys::all(&mut db).await?;
+    let now = ops::now();
+    let mut changed = false;
+    while let Some(step) = plan(&keys::ages(&stored)?, now, schedule) {
+        tracing::info!(?step, "signing keys change");
+        match step {
+            Step::CreateCurrent => keys::insert(&mut db, &identity.0.ring.generate(KeyState::Current, now)?).await?,
+            Step::CreateNext => keys::insert(&mut db, &identity.0.ring.generate(KeyState::Next, now)?).await?,
+            Step::Rotate => keys::rotate(&mut db, now).await?,
+            Step::Forget { kid } => keys::forget(&mut db, &kid).await?,
+        }
+        stored = keys::all(&mut db).await?;
+        changed = true;
+    }
+    if changed {
+        keys::notify(&mut db).await?;
+    }
+    db.commit().await?;
+    identity.0.ring.load(&stored)
+}
+
+async fn purge(identity: &Identity) -> Result<(), Error> {
+    let mut db = identity.0.pool.acquire().await?;
+    let floor = ops::now() - time::Duration::seconds(identity.0.settings.failure_window_seconds);
+    failures::purge(&mut db, floor).await?;
+    devices::purge(&mut db, PURGE_BATCH).await?;
+    while sessions::purge(&mut db, PURGE_BATCH).await? >= PURGE_BATCH as u64 {}
+    Ok(())
+}
+
+/// Follows notifications until the connection breaks. Other processes' rotations load here too.
+async fn listen(identity: &Identity) -> Result<(), Error> {
+    let mut listener = PgListener::connect_with(&identity.0.pool).await?;
+    listener.listen_all([sessions::CHANNEL, keys::CHANNEL]).await?;
+    loop {
+        let head = sessions::revocation_head(&mut *identity.0.pool.acquire().await?).await?;
+        identity.0.revocation_head.send_if_modified(|known| {
+            let moved = *known != head;
+            *known = head;
+            moved
+        });
+        if let Ok(heard) = tokio::time::timeout(FEED_POLL, listener.recv()).await
+            && heard?.channel() == keys::CHANNEL
+        {
+            rotate(identity).await?;
+        }
+    }
+}
+
+pub fn spawn(identity: &Identity, tasks: &Tasks) {
+    every(identity, tasks, "identity: key rotation", ROTATION_PAUSE, |i| async move { rotate(&i).await });
+    every(identity, tasks, "identity: purge", PURGE_PAUSE, |i| async move { purge(&i).await });
+    every(identity, tasks, "identity: notifications", FEED_POLL, |i| async move { listen(&i).await });
+}
+
+/// Runs `work` again and again. A failure is told and tried again: the database may be away for a
+/// while, and a plane that ends because of it would only come back more slowly.
+fn every<F, W>(identity: &Identity, tasks: &Tasks, name: &'static str, pause: Duration, work: W)
+where
+    F: Future<Output = Result<(), Error>> + Send + 'static,
+    W: Fn(Identity) -> F + Send + 'static,
+{
+    let (identity, stopping) = (identity.clone(), tasks.stopping());
+    tasks.spawn(name, Policy::EndProcess, async move {
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return Ok(()),
+                done = work(identity.clone()) => if let Err(error) = done {
+                    tracing::warn!(job = name, error = %kit::fault::chain(&error), "job failed; it will be tried again");
+                },
+            }
+            tokio::select! {
+                () = stopping.cancelled() => return Ok(()),
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    });
+}
