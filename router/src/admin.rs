@@ -1,0 +1,123 @@
+//! The operators' port: health, readiness, metrics, and why a host leads where it leads.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use parking_lot::Mutex;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::proxy::Shared;
+use crate::table::Surface;
+use crate::target::{host_of, is_address};
+
+/// Serves the admin port on a socket bound before.
+pub struct Admin {
+    pub shared: Arc<Shared>,
+    pub socket: Mutex<Option<TcpListener>>,
+    pub closing: watch::Receiver<bool>,
+}
+
+#[derive(Clone)]
+struct Seen {
+    shared: Arc<Shared>,
+    closing: watch::Receiver<bool>,
+}
+
+#[async_trait]
+impl BackgroundService for Admin {
+    async fn start(&self, _shutdown: ShutdownWatch) {
+        let Some(socket) = self.socket.lock().take() else { return };
+        let listener = match tokio::net::TcpListener::from_std(socket) {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!(%error, "the admin port cannot be served"),
+        };
+        // Not ended by the drain: its progress is watched here until the process is gone.
+        if let Err(error) = axum::serve(listener, routes(self.shared.clone(), self.closing.clone())).await {
+            tracing::error!(%error, "the admin port failed");
+        }
+    }
+}
+
+fn routes(shared: Arc<Shared>, closing: watch::Receiver<bool>) -> Router {
+    Router::new()
+        .route("/health", get(async || "ok\n"))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/routes", get(overview))
+        .route("/routes/{host}", get(explain))
+        .with_state(Seen { shared, closing })
+}
+
+async fn ready(State(seen): State<Seen>) -> Response {
+    let reason = if *seen.closing.borrow() { Some("draining") } else { seen.shared.knowledge.unready() };
+    match reason {
+        None => (StatusCode::OK, "ready\n".to_owned()).into_response(),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+async fn metrics(State(seen): State<Seen>) -> Response {
+    let Shared { knowledge, in_flight, .. } = &*seen.shared;
+    let (metrics, view) = (&knowledge.metrics, knowledge.view());
+    let whole = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    metrics.table_version.set(i64::try_from(view.version()).unwrap_or(i64::MAX));
+    metrics.table_tenants.set(whole(view.table().routes.len()));
+    metrics.table_age.set(knowledge.age().map_or(-1.0, |age| age as f64));
+    metrics.keys.set(whole(knowledge.keys().map_or(0, |keys| keys.len())));
+    metrics.revoked.set(whole(knowledge.revoked().len()));
+    metrics.in_flight.set(whole(in_flight.requests()));
+    metrics.connections.set(whole(in_flight.connections()));
+    match metrics.text() {
+        Ok(text) => {
+            ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn overview(State(seen): State<Seen>) -> Json<serde_json::Value> {
+    let knowledge = &seen.shared.knowledge;
+    let view = knowledge.view();
+    Json(json!({
+        "version": view.version(),
+        "tenants": view.table().routes.len(),
+        "cells": view.table().cells.values().collect::<Vec<_>>(),
+        "feedHeardSecondsAgo": knowledge.age(),
+        "keys": knowledge.keys().map_or(0, |keys| keys.len()),
+        "revokedSessions": knowledge.revoked().len(),
+        "unready": knowledge.unready(),
+    }))
+}
+
+/// Which rule takes a host where; for a host placed by its token, which rule that is.
+async fn explain(State(seen): State<Seen>, Path(asked): Path<String>) -> Response {
+    let Shared { knowledge, rules, .. } = &*seen.shared;
+    let Some(host) = host_of(asked.as_bytes()) else {
+        return (StatusCode::BAD_REQUEST, Json(json!({ "host": asked, "rule": "not a host" }))).into_response();
+    };
+    let view = knowledge.view();
+    let decision = if rules.global_hosts.contains(&host) {
+        json!({ "rule": "global host", "to": "global", "flight": "placed by token" })
+    } else if let Some(route) = view.by_host(&host) {
+        let address = |surface| view.entrance(&route.cell, surface).map(|e| json!({ "address": e.address, "name": e.name }));
+        json!({
+            "rule": "tenant host", "to": "cell", "tenant": route.tenant, "cell": route.cell,
+            "generation": route.generation, "hosts": route.hosts,
+            "http": address(Surface::Http), "flight": address(Surface::Flight),
+        })
+    } else if host.ends_with(&rules.tenant_suffix) && !is_address(&host) {
+        json!({ "rule": "names no tenant", "to": "404" })
+    } else {
+        json!({ "rule": "placed by the verified token's tenant", "to": "cell, or 404 without a token" })
+    };
+    Json(json!({ "host": host, "tableVersion": view.version(), "decision": decision })).into_response()
+}

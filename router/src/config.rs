@@ -1,0 +1,355 @@
+//! The configuration file: defaults that work on a laptop, unknown keys refused.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {source}")]
+    Parse { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("{key}: {reason}")]
+    Invalid { key: &'static str, reason: String },
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Snapshots of the routing table, the keys and the revocations.
+    pub data_dir: PathBuf,
+    /// `https://<ip>:<port>` of the global plane. An IP literal, so that no name service stands
+    /// between the router and its feeds; the certificate's name is pinned all the same.
+    pub global_url: String,
+    /// Hosts whose traffic goes to the global plane.
+    pub global_hosts: Vec<String>,
+    /// Hosts below this suffix belong to tenants by name: an unknown one is 404, never placed by token.
+    pub tenant_host_suffix: String,
+    /// Longest wait for requests in flight after SIGTERM.
+    pub drain_seconds: u64,
+    /// Worker threads of each listening service.
+    pub threads: usize,
+    /// tracing filter for diagnostics; `RUST_LOG` wins.
+    pub log: String,
+    pub identity: Identity,
+    pub listen: Listen,
+    pub tls: Tls,
+    pub limits: Limits,
+    pub tokens: Tokens,
+    pub feed: Feed,
+}
+
+/// mTLS identity: `ca.pem`, `router/cert.pem`, `router/key.pem`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Identity {
+    pub dir: PathBuf,
+}
+
+/// Listening addresses; an empty text turns a listener off.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    #[serde(deserialize_with = "optional_address")]
+    pub http: Option<SocketAddr>,
+    #[serde(deserialize_with = "optional_address")]
+    pub https: Option<SocketAddr>,
+    #[serde(deserialize_with = "optional_address")]
+    pub flight: Option<SocketAddr>,
+    #[serde(deserialize_with = "optional_address")]
+    pub flight_tls: Option<SocketAddr>,
+    pub admin: SocketAddr,
+}
+
+/// Certificate shown to clients; the router's own identity when left out.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Largest request header, in bytes.
+    pub header_bytes: usize,
+    /// Total time for one request header, first byte to last.
+    pub header_seconds: u64,
+    /// Largest request body on HTTP listeners, in bytes; 0 = no limit.
+    pub body_bytes: u64,
+    /// Largest request stream on Flight listeners, in bytes; 0 = no limit.
+    pub flight_body_bytes: u64,
+    /// Idle connections kept to all cells together.
+    pub keepalive_pool: usize,
+    /// Life of an idle connection, to clients and to cells.
+    pub keepalive_seconds: u64,
+    /// Concurrent streams on one client connection.
+    pub h2_streams: u32,
+    /// A client's HTTP/2 connection without a stream is closed after this.
+    pub h2_idle_seconds: u64,
+    /// Concurrent streams on one connection to a cell.
+    pub upstream_streams: usize,
+    /// TCP and TLS to a cell.
+    pub connect_seconds: u64,
+    /// Longest silence of a cell, or of a client that is sending its body.
+    pub stream_idle_seconds: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tokens {
+    /// Clock difference allowed in `iat`, `nbf` and `exp`.
+    pub leeway_seconds: i64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Feed {
+    /// A feed without a line for this long is reconnected.
+    pub routing_stale_seconds: u64,
+    /// Pause between two fetches of the keys.
+    pub jwks_seconds: u64,
+    /// Pause before the revocations are followed again after their stream ended.
+    pub revocations_seconds: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::new(),
+            global_url: "https://127.0.1.1:8443".into(),
+            global_hosts: vec!["global.localhost".into(), "localhost".into()],
+            tenant_host_suffix: "localhost".into(),
+            drain_seconds: 30,
+            threads: 2,
+            log: "info".into(),
+            identity: Identity::default(),
+            listen: Listen::default(),
+            tls: Tls::default(),
+            limits: Limits::default(),
+            tokens: Tokens { leeway_seconds: 5 },
+            feed: Feed { routing_stale_seconds: 15, jwks_seconds: 30, revocations_seconds: 2 },
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self {
+            http: Some(local(8080)),
+            https: Some(local(8443)),
+            flight: Some(local(50133)),
+            flight_tls: None,
+            admin: local(9090),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_bytes: 32 * 1024,
+            header_seconds: 10,
+            body_bytes: 5 * 1024 * 1024 * 1024,
+            flight_body_bytes: 0,
+            keepalive_pool: 512,
+            keepalive_seconds: 60,
+            h2_streams: 128,
+            h2_idle_seconds: 300,
+            upstream_streams: 256,
+            connect_seconds: 3,
+            stream_idle_seconds: 300,
+        }
+    }
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Config::default().tokens
+    }
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Config::default().feed
+    }
+}
+
+impl Limits {
+    pub fn header_time(&self) -> Duration {
+        Duration::from_secs(self.header_seconds)
+    }
+    pub fn keepalive(&self) -> Duration {
+        Duration::from_secs(self.keepalive_seconds)
+    }
+    pub fn connect(&self) -> Duration {
+        Duration::from_secs(self.connect_seconds)
+    }
+    pub fn stream_idle(&self) -> Duration {
+        Duration::from_secs(self.stream_idle_seconds)
+    }
+}
+
+impl Config {
+    /// Reads, completes and checks a file. Relative paths are relative to the file's folder.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        let mut config = Self::parse(&text).map_err(|source| ConfigError::Parse { path: path.into(), source })?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        for relative in [&mut config.data_dir, &mut config.identity.dir] {
+            if !relative.as_os_str().is_empty() {
+                *relative = folder.join(&relative);
+            }
+        }
+        for relative in [&mut config.tls.cert, &mut config.tls.key].into_iter().flatten() {
+            *relative = folder.join(&relative);
+        }
+        config.validate()?;
+        Ok(config)
+    }
+
+    pub fn parse(text: &str) -> Result<Self, Box<toml::de::Error>> {
+        toml::from_str(text).map_err(Box::new)
+    }
+
+    /// Address behind `global_url`.
+    pub fn global_address(&self) -> Result<SocketAddr, ConfigError> {
+        let address = self.global_url.strip_prefix("https://").map(|rest| rest.trim_end_matches('/'));
+        address.and_then(|text| text.parse().ok()).ok_or_else(|| ConfigError::Invalid {
+            key: "global_url",
+            reason: format!("{:?} is not https://<ip>:<port>", self.global_url),
+        })
+    }
+
+    /// Files of the certificate shown to clients.
+    pub fn server_certificate(&self) -> (PathBuf, PathBuf) {
+        let own = |name: &str| self.identity.dir.join("router").join(name);
+        let cert = self.tls.cert.clone().unwrap_or_else(|| own("cert.pem"));
+        let key = self.tls.key.clone().unwrap_or_else(|| own("key.pem"));
+        (cert, key)
+    }
+
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let refuse = |key, reason: &str| Err(ConfigError::Invalid { key, reason: reason.into() });
+        if self.data_dir.as_os_str().is_empty() {
+            return refuse("data_dir", "is required");
+        }
+        if self.identity.dir.as_os_str().is_empty() {
+            return refuse("identity.dir", "is required");
+        }
+        if self.tls.cert.is_some() != self.tls.key.is_some() {
+            return refuse("tls", "cert and key belong together");
+        }
+        if self.threads == 0 || self.threads > 256 {
+            return refuse("threads", "is 1 to 256");
+        }
+        self.global_address()?;
+        self.validate_hosts()?;
+        self.validate_listeners()?;
+        self.validate_numbers()
+    }
+
+    fn validate_hosts(&self) -> Result<(), ConfigError> {
+        let hosts = self.global_hosts.iter().chain([&self.tenant_host_suffix]);
+        for host in hosts {
+            if crate::target::host_of(host.as_bytes()).as_deref() != Some(host.as_str()) {
+                return Err(ConfigError::Invalid {
+                    key: "global_hosts, tenant_host_suffix",
+                    reason: format!("{host:?} is not a lower-case host name without a port"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_listeners(&self) -> Result<(), ConfigError> {
+        let mut seen: Vec<SocketAddr> = Vec::new();
+        let listen = &self.listen;
+        let all = [listen.http, listen.https, listen.flight, listen.flight_tls, Some(listen.admin)];
+        for address in all.into_iter().flatten() {
+            if address.port() != 0 && seen.contains(&address) {
+                return Err(ConfigError::Invalid { key: "listen", reason: format!("{address} is used twice") });
+            }
+            seen.push(address);
+        }
+        if seen.len() == 1 {
+            return Err(ConfigError::Invalid { key: "listen", reason: "every listener is off".into() });
+        }
+        Ok(())
+    }
+
+    fn validate_numbers(&self) -> Result<(), ConfigError> {
+        let limits = &self.limits;
+        let ranges: [(&'static str, u64, u64, u64); 14] = [
+            ("drain_seconds", self.drain_seconds, 0, 3600),
+            ("limits.header_bytes", limits.header_bytes as u64, 1024, 1024 * 1024),
+            ("limits.header_seconds", limits.header_seconds, 1, 300),
+            ("limits.keepalive_pool", limits.keepalive_pool as u64, 1, 1_000_000),
+            ("limits.keepalive_seconds", limits.keepalive_seconds, 1, 3600),
+            ("limits.h2_streams", u64::from(limits.h2_streams), 1, 10_000),
+            ("limits.h2_idle_seconds", limits.h2_idle_seconds, 1, 86_400),
+            ("limits.upstream_streams", limits.upstream_streams as u64, 1, 10_000),
+            ("limits.connect_seconds", limits.connect_seconds, 1, 60),
+            ("limits.stream_idle_seconds", limits.stream_idle_seconds, 1, 86_400),
+            ("feed.routing_stale_seconds", self.feed.routing_stale_seconds, 1, 3600),
+            ("feed.jwks_seconds", self.feed.jwks_seconds, 1, 3600),
+            ("feed.revocations_seconds", self.feed.revocations_seconds, 1, 3600),
+            ("tokens.leeway_seconds", self.tokens.leeway_seconds.unsigned_abs(), 0, 60),
+        ];
+        for (key, value, least, most) in ranges {
+            if value < least || value > most {
+                return Err(ConfigError::Invalid { key, reason: format!("{value} is outside {least} to {most}") });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn optional_address<'de, D: Deserializer<'de>>(input: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(input)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| serde::de::Error::custom(format!("{text:?} is not an ip:port")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "data_dir = 'd'\n[identity]\ndir = 'i'\n";
+
+    #[test]
+    fn the_least_file_is_complete() {
+        let config = Config::parse(LEAST).unwrap();
+        config.validate().unwrap();
+        assert_eq!(config.listen.http, Some("127.0.0.1:8080".parse().unwrap()));
+        assert_eq!(config.server_certificate().0, Path::new("i/router/cert.pem"));
+    }
+
+    #[test]
+    fn wrong_files_are_refused() {
+        for wrong in ["dta_dir = 'x'", "[limits]\nheader_byte = 3", "[listen]\nhttp = 'here'", "[listen]\nhttp = ':8080'"] {
+            assert!(Config::parse(wrong).is_err(), "{wrong}");
+        }
+        let invalid = [
+            "",
+            "data_dir = 'd'",
+            "data_dir = 'd'\nglobal_url = 'http://127.0.0.1:1'\n[identity]\ndir = 'i'",
+            "data_dir = 'd'\nglobal_url = 'https://global:1'\n[identity]\ndir = 'i'",
+            "data_dir = 'd'\nthreads = 0\n[identity]\ndir = 'i'",
+            "data_dir = 'd'\nglobal_hosts = ['A.b']\n[identity]\ndir = 'i'",
+            "data_dir = 'd'\n[identity]\ndir = 'i'\n[listen]\nhttp = '127.0.0.1:9090'",
+            "data_dir = 'd'\n[identity]\ndir = 'i'\n[tls]\ncert = 'c'",
+            "data_dir = 'd'\n[identity]\ndir = 'i'\n[limits]\nheader_seconds = 0",
+        ];
+        for wrong in invalid {
+            assert!(Config::parse(wrong).unwrap().validate().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Watches the bytes of a connection for where headers begin and end. Pure: the clock is given.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// Limits of a connection's headers.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Longest wait for the first byte of a request.
+    pub idle: Duration,
+    /// Total time of one header, first byte to last.
+    pub header_time: Duration,
+    pub header_bytes: usize,
+}
+
+/// How a connection broke its bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Breach {
+    #[error("no request came in time")]
+    Idle,
+    #[error("the header did not end in time")]
+    SlowHeader,
+    #[error("the header is larger than allowed")]
+    LargeHeader,
+}
+
+impl Breach {
+    pub fn name(self) -> &'static str {
+        match self {
+            Breach::Idle => "idle",
+            Breach::SlowHeader => "slow_header",
+            Breach::LargeHeader => "large_header",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// Waiting for the first byte of a request.
+    Waiting { since: Instant },
+    Header { since: Instant, scan: Scan },
+    /// Past the header: bodies and HTTP/2 frames are bounded elsewhere.
+    Open,
+}
+
+/// Where in a header the scan stands.
+#[derive(Debug, Clone, Copy, Default)]
+struct Scan {
+    bytes: usize,
+    /// The request line has begun; blank lines before it are skipped.
+    begun: bool,
+    /// The request line has ended.
+    line_over: bool,
+    /// Nothing but `\r` yet on the current line.
+    blank: bool,
+    spaces: u32,
+    repaired: bool,
+}
+
+/// Shared by the stream that is read and the request that is served.
+#[derive(Debug)]
+pub struct Guard {
+    bounds: Bounds,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    repaired: bool,
+}
+
+impl Guard {
+    pub fn new(bounds: Bounds, now: Instant) -> Self {
+        Self { bounds, state: Mutex::new(State { phase: Phase::Waiting { since: now }, repaired: false }) }
+    }
+
+    /// Bytes have come in.
+    pub fn feed(&self, bytes: &[u8], now: Instant) -> Result<(), Breach> {
+        let mut state = self.state.lock();
+        if matches!(state.phase, Phase::Open) || bytes.is_empty() {
+            return Ok(());
+        }
+        let (since, mut scan) = match state.phase {
+            Phase::Header { since, scan } => (since, scan),
+            _ => (now, Scan { blank: true, ..Scan::default() }),
+        };
+        if now.duration_since(since) > self.bounds.header_time {
+            return Err(Breach::SlowHeader);
+        }
+        for byte in bytes {
+            if scan.step(*byte) {
+                *state = State { phase: Phase::Open, repaired: scan.repaired };
+                return Ok(());
+            }
+            if scan.bytes > self.bounds.header_bytes {
+                return Err(Breach::LargeHeader);
+            }
+        }
+        state.phase = Phase::Header { since, scan };
+        Ok(())
+    }
+
+    /// When the present wait must be over, and what it is a breach of if it is not.
+    pub fn deadline(&self) -> Option<(Instant, Breach)> {
+        match self.state.lock().phase {
+            Phase::Waiting { since } => Some((since + self.bounds.idle, Breach::Idle)),
+            Phase::Header { since, .. } => Some((since + self.bounds.header_time, Breach::SlowHeader)),
+            Phase::Open => None,
+        }
+    }
+
+    /// pingora has read a header, wherever this scan thinks it is. Tells whether its request line
+    /// holds what pingora escapes instead of refusing.
+    pub fn header_read(&self) -> bool {
+        let mut state = self.state.lock();
+        if let Phase::Header { scan, .. } = state.phase {
+            state.repaired |= scan.repaired;
+        }
+        state.phase = Phase::Open;
+        state.repaired
+    }
+
+    pub fn request_over(&self, now: Instant) {
+        *self.state.lock() = State { phase: Phase::Waiting { since: now }, repaired: false };
+    }
+}
+
+impl Scan {
+    /// Takes one byte; `true` when it ends the header.
+    fn step(&mut self, byte: u8) -> bool {
+        self.bytes += 1;
+        match byte {
+            b'\r' => {}
+            b'\n' if !self.begun => {}
+            b'\n' if self.blank => return true,
+            b'\n' => {
+                if !self.line_over {
+                    self.line_over = true;
+                    self.repaired |= self.spaces != 2;
+                }
+                self.blank = true;
+            }
+            _ => {
+                self.begun = true;
+                self.blank = false;
+                if !self.line_over {
+                    self.spaces += u32::from(byte == b' ');
+                    let legal = matches!(byte, 0x20..=0x7e) && !matches!(byte, b'"' | b'<' | b'>');
+                    self.repaired |= !legal;
+                }
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(now: Instant) -> Guard {
+        let bounds = Bounds { idle: Duration::from_secs(60), header_time: Duration::from_secs(10), header_bytes: 100 };
+        Guard::new(bounds, now)
+    }
+
+    #[test]
+    fn a_dripped_header_has_one_deadline_from_its_first_byte() {
+        let start = Instant::now();
+        let guard = guard(start);
+        assert_eq!(guard.deadline(), Some((start + Duration::from_secs(60), Breach::Idle)));
+        let at = |seconds| start + Duration::from_secs(seconds);
+        for second in 30..=40 {
+            guard.feed(b"G", at(second)).unwrap();
+            assert_eq!(guard.deadline(), Some((at(40), Breach::SlowHeader)));
+        }
+        assert_eq!(guard.feed(b"E", at(41)), Err(Breach::SlowHeader));
+    }
+
+    #[test]
+    fn a_header_ends_at_its_blank_line_however_it_is_cut() {
+        let header = b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nbody";
+        for cut in 1..header.len() {
+            let now = Instant::now();
+            let guard = guard(now);
+            for piece in header.chunks(cut) {
+                guard.feed(piece, now).unwrap();
+            }
+            assert_eq!(guard.deadline(), None, "{cut}");
+            assert!(!guard.header_read());
+            guard.request_over(now);
+            assert!(matches!(guard.deadline(), Some((_, Breach::Idle))));
+        }
+    }
+
+    #[test]
+    fn the_http2_preface_opens_the_connection() {
+        let now = Instant::now();
+        let guard = guard(now);
+        guard.feed(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", now).unwrap();
+        assert_eq!(guard.deadline(), None);
+    }
+
+    #[test]
+    fn a_large_header_is_a_breach_and_a_large_body_is_not() {
+        let now = Instant::now();
+        let large = guard(now);
+        assert_eq!(large.feed(&[b'x'; 101], now), Err(Breach::LargeHeader));
+        let small = guard(now);
+        small.feed(b"GET / HTTP/1.1\nHost: a\n\n", now).unwrap();
+        small.feed(&[b'x'; 1000], now).unwrap();
+    }
+
+    #[test]
+    fn lines_that_would_be_repaired_are_told() {
+        for (line, repaired) in [
+            (&b"GET /a b HTTP/1.1"[..], true),
+            (b"GET /a\"b HTTP/1.1", true),
+            (b"GET /<a> HTTP/1.1", true),
+            (b"GET /\xc3\xa9 HTTP/1.1", true),
+            (b"GET /\x01 HTTP/1.1", true),
+            (b"GET /", true),
+            (b"GET /a%20b?x={1}|2 HTTP/1.1", false),
+        ] {
+            let now = Instant::now();
+            let guard = guard(now);
+            guard.feed(line, now).unwrap();
+            guard.feed(b"\r\nHost: \"<a>\"\r\n\r\n", now).unwrap();
+            assert_eq!(guard.header_read(), repaired, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A client's connection before pingora reads requests from it: counted, and its header bounded in
+//! bytes and in total time, which pingora itself bounds only per read.
+
+mod guard;
+mod stream;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use pingora::apps::ServerApp;
+use pingora::protocols::Stream;
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+
+use crate::metrics::Metrics;
+use crate::proxy::Proxy;
+use crate::shutdown::InFlight;
+
+pub use guard::{Bounds, Breach, Guard};
+use stream::Guarded;
+
+tokio::task_local! {
+    /// Guard of the HTTP/1 connection this task serves. HTTP/2 requests run in tasks of their own
+    /// and see none: their headers are bounded by the HTTP/2 settings.
+    static GUARD: Arc<Guard>;
+}
+
+/// The request's header has been read. Tells whether it could only be read after a repair.
+pub fn header_read() -> bool {
+    GUARD.try_with(|guard| guard.header_read()).unwrap_or(false)
+}
+
+/// The request is over; the next header's time begins with its first byte.
+pub fn request_over() {
+    let _ = GUARD.try_with(|guard| guard.request_over(Instant::now()));
+}
+
+/// Stands between a listener and the proxy.
+pub struct Connection {
+    pub proxy: Arc<HttpProxy<Proxy>>,
+    pub in_flight: Arc<InFlight>,
+    pub metrics: Arc<Metrics>,
+    pub bounds: Bounds,
+}
+
+/// Counts a connection while it is open.
+struct Open<'a>(&'a InFlight);
+
+impl<'a> Open<'a> {
+    fn new(in_flight: &'a InFlight) -> Self {
+        in_flight.connections.fetch_add(1, Ordering::AcqRel);
+        Self(in_flight)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[async_trait]
+impl ServerApp for Connection {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let _open = Open::new(&self.in_flight);
+        let guard = Arc::new(Guard::new(self.bounds, Instant::now()));
+        let guarded: Stream = Box::new(Guarded::new(stream, guard.clone(), self.metrics.clone()));
+        // Boxed: the proxy's future is large, and the scope would hold it twice.
+        GUARD.scope(guard, Box::pin(self.proxy.process_new(guarded, shutdown))).await
+    }
+
+    async fn cleanup(&self) {
+        self.proxy.cleanup().await;
+    }
+}

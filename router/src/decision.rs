@@ -1,0 +1,214 @@
+//! The decision: from the facts of a request to its destination or its refusal. Pure.
+
+use contracts::claims::AUDIENCE_CELL;
+use contracts::routing::Route;
+use contracts::{CellId, Generation, TenantId};
+
+use crate::revoked::Revoked;
+use crate::table::{Entrance, Surface, View};
+use crate::target::{PathKind, host_of, is_address, judge_path};
+use crate::token::{Check, Keys, TokenError, verify};
+
+/// The listener a request came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Door {
+    Http,
+    Https,
+    Flight,
+    FlightTls,
+}
+
+impl Door {
+    pub fn name(self) -> &'static str {
+        match self {
+            Door::Http => "http",
+            Door::Https => "https",
+            Door::Flight => "flight",
+            Door::FlightTls => "flight_tls",
+        }
+    }
+
+    pub fn surface(self) -> Surface {
+        match self {
+            Door::Http | Door::Https => Surface::Http,
+            Door::Flight | Door::FlightTls => Surface::Flight,
+        }
+    }
+
+    pub fn is_tls(self) -> bool {
+        matches!(self, Door::Https | Door::FlightTls)
+    }
+}
+
+/// Rules of this site.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    pub global_hosts: Vec<String>,
+    /// With its leading dot.
+    pub tenant_suffix: String,
+    pub leeway: i64,
+}
+
+/// What a request says of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    pub door: Door,
+    /// Name the client asked for in TLS.
+    pub tls_name: Option<&'a str>,
+    /// `:authority` or `Host`, as sent.
+    pub authority: Option<&'a [u8]>,
+    pub options: bool,
+    /// Without the query.
+    pub path: &'a str,
+    /// The line as sent could only be read after a repair.
+    pub repaired: bool,
+    pub authorization: Option<&'a [u8]>,
+    /// There is more than one `authorization` header.
+    pub ambiguous_authorization: bool,
+    /// Seconds since 1970.
+    pub now: i64,
+}
+
+/// What the router knows.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    pub view: &'a View,
+    /// `None` until the first key set has arrived.
+    pub keys: Option<&'a Keys>,
+    pub revoked: &'a Revoked,
+    pub rules: &'a Rules,
+}
+
+/// Which rule found the tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    Host,
+    Token,
+}
+
+/// A tenant's cell, as the table has it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    pub tenant: TenantId,
+    pub cell: CellId,
+    pub generation: Generation,
+    pub entrance: Entrance,
+    pub by: By,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    Cell(Placement),
+    Global,
+}
+
+/// Why the door stays shut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    NoHost,
+    BadHost,
+    BadTarget,
+    /// Nothing is served there.
+    NotFound,
+    /// TLS name and authority differ.
+    WrongName,
+    UnknownHost,
+    HeaderTooLarge,
+    BodyTooLarge,
+    TokenMissing,
+    TokenBad(TokenError),
+    /// The token is good, for another tenant than the host's.
+    OtherTenant,
+    UnknownTenant,
+    /// No key set has arrived yet.
+    NotReady,
+    /// The cell knows a newer placement that has not arrived here.
+    Moving,
+    CellUnavailable,
+    CellTimeout,
+    CellBroken,
+    Internal,
+}
+
+/// Decides one request.
+pub fn decide(facts: Facts<'_>, known: Known<'_>) -> Result<Destination, Refusal> {
+    if facts.repaired {
+        return Err(Refusal::BadTarget);
+    }
+    let host = host_of(facts.authority.ok_or(Refusal::NoHost)?).ok_or(Refusal::BadHost)?;
+    if let Some(name) = facts.tls_name
+        && host_of(name.as_bytes()).as_deref() != Some(host.as_str())
+    {
+        return Err(Refusal::WrongName);
+    }
+    match judge_path(facts.path) {
+        PathKind::Plain => {}
+        PathKind::Internal => return Err(Refusal::NotFound),
+        PathKind::Ambiguous => return Err(Refusal::BadTarget),
+    }
+    let surface = facts.door.surface();
+    if surface == Surface::Http && known.rules.global_hosts.contains(&host) {
+        return Ok(Destination::Global);
+    }
+    match known.view.by_host(&host) {
+        Some(route) => by_host(route, facts, known),
+        None if names_nobody(&host, facts, known.rules) => Err(Refusal::UnknownHost),
+        None => by_token(facts, known),
+    }
+}
+
+/// A host that claims to name a tenant, or any name without a token to place it by.
+fn names_nobody(host: &str, facts: Facts<'_>, rules: &Rules) -> bool {
+    if is_address(host) || (facts.door.surface() == Surface::Flight && rules.global_hosts.iter().any(|h| h == host)) {
+        return false;
+    }
+    host.ends_with(&rules.tenant_suffix) || facts.authorization.is_none()
+}
+
+fn by_host(route: &Route, facts: Facts<'_>, known: Known<'_>) -> Result<Destination, Refusal> {
+    // A preflight carries no credentials by its nature; the cell's gateway answers it.
+    let preflight = facts.options && facts.authorization.is_none();
+    if !preflight && tenant_of_token(facts, known)?.as_ref() != Some(&route.tenant) {
+        return Err(Refusal::OtherTenant);
+    }
+    place(route, facts.door.surface(), By::Host, known.view).map(Destination::Cell)
+}
+
+fn by_token(facts: Facts<'_>, known: Known<'_>) -> Result<Destination, Refusal> {
+    let tenant = tenant_of_token(facts, known)?.ok_or(Refusal::OtherTenant)?;
+    let route = known.view.by_tenant(&tenant).ok_or(Refusal::UnknownTenant)?;
+    place(route, facts.door.surface(), By::Token, known.view).map(Destination::Cell)
+}
+
+fn tenant_of_token(facts: Facts<'_>, known: Known<'_>) -> Result<Option<TenantId>, Refusal> {
+    let header = facts.authorization.ok_or(Refusal::TokenMissing)?;
+    if facts.ambiguous_authorization {
+        return Err(Refusal::TokenBad(TokenError::Malformed));
+    }
+    let token = bearer(header).ok_or(Refusal::TokenBad(TokenError::Malformed))?;
+    let keys = known.keys.ok_or(Refusal::NotReady)?;
+    let Known { revoked, rules, .. } = known;
+    let check = Check { keys, revoked, audience: AUDIENCE_CELL, now: facts.now, leeway: rules.leeway };
+    verify(token, check).map(|claims| claims.tid).map_err(Refusal::TokenBad)
+}
+
+fn bearer(header: &[u8]) -> Option<&str> {
+    let (scheme, token) = std::str::from_utf8(header).ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The placement of a route, as the table has it.
+pub fn place(route: &Route, surface: Surface, by: By, view: &View) -> Result<Placement, Refusal> {
+    let entrance = view.entrance(&route.cell, surface).ok_or(Refusal::CellUnavailable)?;
+    Ok(Placement {
+        tenant: route.tenant.clone(),
+        cell: route.cell.clone(),
+        generation: route.generation,
+        entrance: entrance.clone(),
+        by,
+    })
+}
+
+#[cfg(test)]
+#[path = "decision_tests.rs"]
+mod tests;

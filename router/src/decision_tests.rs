@@ -1,0 +1,150 @@
+use contracts::Claims;
+use contracts::claims::Revocation;
+use contracts::routing::{CellEndpoint, Table};
+
+use super::*;
+use crate::token::tests::{NOW, claims, keys, sign};
+
+struct World {
+    view: View,
+    keys: Keys,
+    revoked: Revoked,
+    rules: Rules,
+}
+
+fn world() -> World {
+    let mut table = Table { version: 4, ..Table::default() };
+    for (name, last) in [("shared-1", 1), ("dedicated-1", 2)] {
+        let cell = CellId::new(name).unwrap();
+        let endpoint = CellEndpoint {
+            cell: cell.clone(),
+            http: format!("127.0.2.{last}:8080"),
+            flight: format!("127.0.2.{last}:50133"),
+        };
+        table.cells.insert(cell, endpoint);
+    }
+    for (tenant, cell, hosts) in [("acme", "shared-1", vec!["acme.localhost", "data.acme.example"]), ("globex", "dedicated-1", vec!["globex.localhost"])] {
+        let tenant = TenantId::new(tenant).unwrap();
+        let route = Route {
+            tenant: tenant.clone(),
+            cell: CellId::new(cell).unwrap(),
+            generation: Generation(3),
+            hosts: hosts.into_iter().map(str::to_owned).collect(),
+        };
+        table.routes.insert(tenant, route);
+    }
+    let mut revoked = Revoked::default();
+    revoked.add(Revocation { seq: 1, sid: "gone".into(), until: NOW + 900 });
+    World {
+        view: View::new(table).unwrap(),
+        keys: keys(),
+        revoked,
+        rules: Rules {
+            global_hosts: vec!["global.localhost".into(), "localhost".into()],
+            tenant_suffix: ".localhost".into(),
+            leeway: 5,
+        },
+    }
+}
+
+fn ask(world: &World, facts: Facts<'_>) -> String {
+    let World { view, keys, revoked, rules } = world;
+    match decide(facts, Known { view, keys: Some(keys), revoked, rules }) {
+        Ok(Destination::Global) => "global".into(),
+        Ok(Destination::Cell(p)) => format!("{}@{} {} by {:?}", p.tenant, p.cell, p.entrance.address, p.by),
+        Err(refusal) => format!("{refusal:?}"),
+    }
+}
+
+fn facts<'a>(door: Door, authority: &'a str, authorization: Option<&'a str>) -> Facts<'a> {
+    Facts {
+        door,
+        tls_name: None,
+        authority: Some(authority.as_bytes()),
+        options: false,
+        path: "/api/v1/streams",
+        repaired: false,
+        authorization: authorization.map(str::as_bytes),
+        ambiguous_authorization: false,
+        now: NOW,
+    }
+}
+
+#[test]
+fn the_decision_table() {
+    let world = world();
+    let acme = format!("Bearer {}", sign(&claims("acme")));
+    let lower = format!("bearer {}", sign(&claims("acme")));
+    let unplaced = format!("Bearer {}", sign(&claims("initech")));
+    let expired = format!("Bearer {}", sign(&Claims { exp: NOW - 60, ..claims("acme") }));
+    let revoked = format!("Bearer {}", sign(&Claims { sid: "gone".into(), ..claims("acme") }));
+    let global = format!("Bearer {}", sign(&Claims { aud: "cytoplane:global".into(), tid: None, ..claims("acme") }));
+    let untenanted = format!("Bearer {}", sign(&Claims { tid: None, ..claims("acme") }));
+    use Door::{Flight, Http};
+    let cases: Vec<(Door, &str, Option<&str>, &str)> = vec![
+        (Http, "acme.localhost:8080", Some(&acme), "acme@shared-1 127.0.2.1:8080 by Host"),
+        (Http, "ACME.Localhost.", Some(&lower), "acme@shared-1 127.0.2.1:8080 by Host"),
+        (Http, "data.acme.example", Some(&acme), "acme@shared-1 127.0.2.1:8080 by Host"),
+        (Flight, "acme.localhost:50133", Some(&acme), "acme@shared-1 127.0.2.1:50133 by Host"),
+        (Http, "127.0.0.1:8080", Some(&acme), "acme@shared-1 127.0.2.1:8080 by Token"),
+        (Flight, "127.0.0.1:50133", Some(&acme), "acme@shared-1 127.0.2.1:50133 by Token"),
+        (Flight, "localhost:50133", Some(&acme), "acme@shared-1 127.0.2.1:50133 by Token"),
+        (Flight, "sql.example", Some(&acme), "acme@shared-1 127.0.2.1:50133 by Token"),
+        (Http, "global.localhost", None, "global"),
+        (Http, "global.localhost", Some("Basic eDp5"), "global"),
+        (Http, "localhost:8080", None, "global"),
+        (Http, "globex.localhost", Some(&acme), "OtherTenant"),
+        (Http, "acme.localhost", Some(&untenanted), "OtherTenant"),
+        (Flight, "127.0.0.1", Some(&untenanted), "OtherTenant"),
+        (Http, "nobody.localhost", Some(&acme), "UnknownHost"),
+        (Http, "nobody.localhost", None, "UnknownHost"),
+        (Http, "nobody.example", None, "UnknownHost"),
+        (Http, "127.0.0.1", None, "TokenMissing"),
+        (Flight, "localhost", None, "TokenMissing"),
+        (Http, "acme.localhost", None, "TokenMissing"),
+        (Http, "127.0.0.1", Some(&unplaced), "UnknownTenant"),
+        (Http, "acme.localhost", Some(&expired), "TokenBad(Expired)"),
+        (Http, "acme.localhost", Some(&revoked), "TokenBad(Revoked)"),
+        (Http, "acme.localhost", Some(&global), "TokenBad(Audience)"),
+        (Http, "acme.localhost", Some("Basic eDp5"), "TokenBad(Malformed)"),
+        (Http, "acme.localhost", Some("Bearer"), "TokenBad(Malformed)"),
+        (Http, "acme.localhost", Some("Bearer x.y.z"), "TokenBad(Malformed)"),
+        (Http, "acme localhost", Some(&acme), "BadHost"),
+        (Http, "user@acme.localhost", Some(&acme), "BadHost"),
+    ];
+    for (door, host, token, outcome) in cases {
+        assert_eq!(ask(&world, facts(door, host, token)), outcome, "{door:?} {host}");
+    }
+}
+
+#[test]
+fn what_is_not_a_plain_request_is_refused_first() {
+    let world = world();
+    let acme = format!("Bearer {}", sign(&claims("acme")));
+    let plain = facts(Door::Http, "acme.localhost", Some(&acme));
+    let https = Facts { door: Door::Https, ..plain };
+    let cases = [
+        (Facts { authority: None, ..plain }, "NoHost"),
+        (Facts { repaired: true, ..plain }, "BadTarget"),
+        (Facts { path: "/a/../b", ..plain }, "BadTarget"),
+        (Facts { path: "/internal/v1/jwks", ..plain }, "NotFound"),
+        (Facts { path: "/internal/v1/jwks", authority: Some(b"global.localhost"), ..plain }, "NotFound"),
+        (Facts { tls_name: Some("globex.localhost"), ..https }, "WrongName"),
+        (Facts { tls_name: Some("ACME.localhost"), ..https }, "acme@shared-1 127.0.2.1:8080 by Host"),
+        (Facts { ambiguous_authorization: true, ..plain }, "TokenBad(Malformed)"),
+        (Facts { options: true, authorization: None, ..plain }, "acme@shared-1 127.0.2.1:8080 by Host"),
+        (Facts { options: true, authorization: Some(b"Bearer x"), ..plain }, "TokenBad(Malformed)"),
+        (Facts { options: true, authorization: None, authority: Some(b"127.0.0.1"), ..plain }, "TokenMissing"),
+    ];
+    for (facts, outcome) in cases {
+        assert_eq!(ask(&world, facts), outcome, "{facts:?}");
+    }
+}
+
+#[test]
+fn without_keys_nobody_is_turned_away_as_wrong() {
+    let World { view, revoked, rules, .. } = &world();
+    let acme = format!("Bearer {}", sign(&claims("acme")));
+    let known = Known { view, keys: None, revoked, rules };
+    assert_eq!(decide(facts(Door::Http, "acme.localhost", Some(&acme)), known), Err(Refusal::NotReady));
+}

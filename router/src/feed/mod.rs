@@ -1,0 +1,178 @@
+//! The feeds of the global plane: routing, keys, revocations. Each is followed by a task of its
+//! own that never gives up; while a feed is gone, what is known stays and is served.
+
+mod keys;
+mod lines;
+mod revocations;
+mod routing;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+use rand::Rng;
+
+use crate::config::Config;
+use crate::knowledge::Knowledge;
+use crate::metrics::{FeedLabel, Metrics};
+use crate::tls::{Identity, TlsError};
+
+/// Name the global plane's certificate must carry.
+pub const GLOBAL_NAME: &str = "global.global.cytoplane.internal";
+
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    #[error("{}", chain(.0))]
+    Transport(#[from] reqwest::Error),
+    #[error("answered {0}")]
+    Status(u16),
+    #[error("silent for too long")]
+    Silent,
+    #[error("a line is longer than the bound")]
+    TooLong,
+    #[error("sent what is no line of this feed: {0}")]
+    Shape(String),
+    #[error(transparent)]
+    Step(#[from] crate::table::StepError),
+    #[error(transparent)]
+    Table(#[from] crate::table::TableError),
+    #[error(transparent)]
+    Keys(#[from] crate::token::KeysError),
+    #[error("more revoked sessions than the bound")]
+    Full,
+}
+
+/// reqwest's own text names only the outermost error.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}
+
+/// One mTLS HTTP/2 client to the global plane, its name pinned.
+pub struct Source {
+    client: reqwest::Client,
+    base: String,
+}
+
+impl Source {
+    pub fn new(config: &Config, identity: &Identity) -> Result<Self, SourceError> {
+        let address = config.global_address()?;
+        let client = reqwest::Client::builder()
+            .use_preconfigured_tls(identity.feed_config()?)
+            .resolve(GLOBAL_NAME, address)
+            .connect_timeout(config.limits.connect())
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .http2_keep_alive_timeout(Duration::from_secs(5))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()?;
+        Ok(Self { client, base: format!("https://{GLOBAL_NAME}:{}", address.port()) })
+    }
+
+    /// Response whose header has come within `patience` and says 200.
+    async fn get(&self, path: &str, patience: Duration) -> Result<reqwest::Response, FeedError> {
+        let sent = self.client.get(format!("{}{path}", self.base)).send();
+        let response = tokio::time::timeout(patience, sent).await.map_err(|_| FeedError::Silent)??;
+        match response.status().as_u16() {
+            200 => Ok(response),
+            other => Err(FeedError::Status(other)),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Client(#[from] reqwest::Error),
+}
+
+/// Pause before the next try: doubles from 100 ms to 5 s, with a jitter so that a fleet of
+/// routers does not come back as one.
+pub struct Backoff(Duration);
+
+impl Backoff {
+    const LEAST: Duration = Duration::from_millis(100);
+    const MOST: Duration = Duration::from_secs(5);
+
+    pub fn new() -> Self {
+        Self(Self::LEAST)
+    }
+
+    pub fn reset(&mut self) {
+        self.0 = Self::LEAST;
+    }
+
+    pub fn next(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(Self::MOST);
+        pause.mul_f64(rand::rng().random_range(0.75..1.25))
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The three followers, as one background service of pingora.
+pub struct Feeds {
+    pub knowledge: Arc<Knowledge>,
+    pub source: Arc<Source>,
+    pub config: Arc<Config>,
+}
+
+#[async_trait]
+impl BackgroundService for Feeds {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let routing = routing::Routing::new(self);
+        let keys = keys::KeySets::new(self);
+        let revocations = revocations::Revocations::new(self);
+        let metrics = &self.knowledge.metrics;
+        tokio::select! {
+            () = forever("routing", metrics, move || { let feed = routing.clone(); async move { feed.follow().await } }) => {}
+            () = forever("keys", metrics, move || { let feed = keys.clone(); async move { feed.follow().await } }) => {}
+            () = forever("revocations", metrics, move || { let feed = revocations.clone(); async move { feed.follow().await } }) => {}
+            _ = shutdown.changed() => {}
+        }
+    }
+}
+
+/// Runs a follower in a task of its own and starts it again should it fail: a fault in reading
+/// data must leave the data held in place.
+async fn forever<F, Fut>(feed: &'static str, metrics: &Metrics, make: F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        let ended = tokio::spawn(make()).await;
+        metrics.feed_restarts.get_or_create(&FeedLabel { feed }).inc();
+        tracing::error!(feed, failed = ended.is_err(), "the follower ended; starting it again");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Puts a snapshot on its shelf off the runtime's threads. A disk that fails is reported; serving
+/// goes on from memory.
+async fn keep(shelf: &crate::shelf::Shelf, version: u64, payload: Vec<u8>) {
+    let shelf = shelf.clone();
+    match tokio::task::spawn_blocking(move || shelf.put(version, &payload)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "cannot keep a snapshot on disk"),
+        Err(error) => tracing::error!(%error, "keeping a snapshot failed"),
+    }
+}

@@ -1,0 +1,98 @@
+//! Follows the revocations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contracts::claims::Revocation;
+
+use super::lines::Lines;
+use super::{Backoff, FeedError, Feeds, Source, keep};
+use crate::knowledge::{Knowledge, now};
+use crate::metrics::FeedLabel;
+use crate::revoked::Revoked;
+
+const NAME: &str = "revocations";
+const MAX_LINE: usize = 64 * 1024;
+/// Head of the feed at the global plane.
+const HEAD: &str = "x-cyto-head";
+
+#[derive(Clone)]
+pub struct Revocations {
+    knowledge: Arc<Knowledge>,
+    source: Arc<Source>,
+    pause: Duration,
+    stale: Duration,
+}
+
+impl Revocations {
+    pub fn new(feeds: &Feeds) -> Self {
+        Self {
+            knowledge: feeds.knowledge.clone(),
+            source: feeds.source.clone(),
+            pause: Duration::from_secs(feeds.config.feed.revocations_seconds),
+            stale: Duration::from_secs(feeds.config.feed.routing_stale_seconds),
+        }
+    }
+
+    pub async fn follow(self) {
+        let mut backoff = Backoff::new();
+        loop {
+            let pause = match self.session(&mut backoff).await {
+                Ok(()) => self.pause,
+                Err(error) => {
+                    self.knowledge.metrics.feed_failures.get_or_create(&FeedLabel { feed: NAME }).inc();
+                    tracing::warn!(feed = NAME, %error, "feed lost");
+                    backoff.next()
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn session(&self, backoff: &mut Backoff) -> Result<(), FeedError> {
+        let mut since = self.knowledge.revoked().seq;
+        let mut response = self.open(since).await?;
+        let head = response.headers().get(HEAD).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+        if head.is_some_and(|head| head < since) {
+            // The feed was restored from an older copy: its numbers begin again. Sessions known
+            // to be revoked stay so.
+            tracing::warn!(feed = NAME, since, "the feed went back; reading it from the start");
+            since = 0;
+            let mut revoked = Revoked::clone(&self.knowledge.revoked());
+            revoked.seq = 0;
+            self.knowledge.replace_revoked(revoked);
+            response = self.open(since).await?;
+        }
+        let mut lines = Lines::new(MAX_LINE);
+        loop {
+            let chunk = tokio::time::timeout(self.stale, response.chunk()).await.map_err(|_| FeedError::Silent)??;
+            let Some(chunk) = chunk else { return Ok(()) };
+            self.take(lines.push(&chunk)?).await?;
+            backoff.reset();
+        }
+    }
+
+    async fn open(&self, since: u64) -> Result<reqwest::Response, FeedError> {
+        self.source.get(&format!("/internal/v1/revocations?since={since}"), self.stale).await
+    }
+
+    async fn take(&self, lines: Vec<Vec<u8>>) -> Result<(), FeedError> {
+        let mut revoked: Option<Revoked> = None;
+        for line in lines.iter().filter(|line| !line.is_empty()) {
+            let revocation: Revocation = serde_json::from_slice(line).map_err(|e| FeedError::Shape(e.to_string()))?;
+            let revoked = revoked.get_or_insert_with(|| Revoked::clone(&self.knowledge.revoked()));
+            if !revoked.add(revocation) {
+                return Err(FeedError::Full);
+            }
+        }
+        let Some(mut revoked) = revoked else { return Ok(()) };
+        revoked.forget(now());
+        let (seq, payload) = (revoked.seq, serde_json::to_vec(&revoked));
+        self.knowledge.replace_revoked(revoked);
+        match payload {
+            Ok(payload) => keep(&self.knowledge.shelves.revocations, seq, payload).await,
+            Err(error) => tracing::error!(%error, "revocations have no JSON form"),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! What the router knows of the world: table, keys, revocations. Read without locks, replaced whole.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use contracts::{Generation, TenantId};
+use tokio::sync::{Notify, watch};
+
+use crate::metrics::{FeedLabel, Metrics};
+use crate::revoked::Revoked;
+use crate::shelf::{Found, Kind, Shelf};
+use crate::table::View;
+use crate::token::Keys;
+
+/// Longest wait of a request for a key it was signed with, or for a newer placement.
+const KEY_PATIENCE: Duration = Duration::from_secs(1);
+
+pub struct Knowledge {
+    view: ArcSwap<View>,
+    keys: ArcSwapOption<Keys>,
+    revoked: ArcSwap<Revoked>,
+    table_moved: watch::Sender<u64>,
+    keys_moved: watch::Sender<u64>,
+    /// Unix second at which the routing feed was last heard; 0 = never.
+    heard: AtomicI64,
+    /// Asks the key feed for a fetch out of turn.
+    pub keys_wanted: Notify,
+    /// Asks the routing feed not to sit out its pause.
+    pub table_wanted: Notify,
+    pub shelves: Shelves,
+    pub metrics: Arc<Metrics>,
+}
+
+/// Where each kind is kept.
+pub struct Shelves {
+    pub routing: Shelf,
+    pub keys: Shelf,
+    pub revocations: Shelf,
+}
+
+/// Seconds since 1970.
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+impl Knowledge {
+    /// Starts from the last good snapshots. Nothing on disk is a fresh start, not a fault.
+    pub fn load(data_dir: &Path, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+        std::fs::create_dir_all(data_dir)?;
+        let shelves = Shelves {
+            routing: Shelf::new(data_dir, Kind::Routing)?,
+            keys: Shelf::new(data_dir, Kind::Keys)?,
+            revocations: Shelf::new(data_dir, Kind::Revocations)?,
+        };
+        let view = shelves.routing.newest(|version, bytes| View::read(version, bytes).map_err(|e| e.to_string()))?;
+        let keys = shelves.keys.newest(|_, bytes| Keys::read(bytes).map_err(|e| e.to_string()))?;
+        let revoked = shelves.revocations.newest(|_, bytes| Revoked::read(bytes))?;
+        let view = report("routing", view, &metrics).unwrap_or_default();
+        let keys = report("keys", keys, &metrics).map(Arc::new);
+        let revoked = report("revocations", revoked, &metrics).unwrap_or_default();
+        Ok(Self {
+            table_moved: watch::channel(view.version()).0,
+            keys_moved: watch::channel(0).0,
+            view: ArcSwap::from_pointee(view),
+            keys: ArcSwapOption::new(keys),
+            revoked: ArcSwap::from_pointee(revoked),
+            heard: AtomicI64::new(0),
+            keys_wanted: Notify::new(),
+            table_wanted: Notify::new(),
+            shelves,
+            metrics,
+        })
+    }
+
+    pub fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    pub fn keys(&self) -> Option<Arc<Keys>> {
+        self.keys.load_full()
+    }
+
+    pub fn revoked(&self) -> Arc<Revoked> {
+        self.revoked.load_full()
+    }
+
+    pub fn replace_view(&self, view: View) {
+        let version = view.version();
+        self.view.store(Arc::new(view));
+        self.table_moved.send_replace(version);
+    }
+
+    pub fn replace_keys(&self, keys: Keys) {
+        self.keys.store(Some(Arc::new(keys)));
+        self.keys_moved.send_modify(|count| *count += 1);
+    }
+
+    pub fn replace_revoked(&self, revoked: Revoked) {
+        self.revoked.store(Arc::new(revoked));
+    }
+
+    /// The routing feed was heard, whatever it said.
+    pub fn hear(&self) {
+        self.heard.store(now(), Ordering::Relaxed);
+    }
+
+    /// Seconds since the routing feed was last heard.
+    pub fn age(&self) -> Option<i64> {
+        match self.heard.load(Ordering::Relaxed) {
+            0 => None,
+            heard => Some((now() - heard).max(0)),
+        }
+    }
+
+    /// Waits until the tenant's placement has reached a generation.
+    pub async fn reach(&self, tenant: &TenantId, generation: Generation, patience: Duration) -> bool {
+        let reached = || self.view.load().by_tenant(tenant).is_some_and(|route| route.generation >= generation);
+        let mut moved = self.table_moved.subscribe();
+        if reached() {
+            return true;
+        }
+        self.table_wanted.notify_one();
+        let wait = async {
+            while moved.changed().await.is_ok() {
+                if reached() {
+                    return true;
+                }
+            }
+            false
+        };
+        tokio::time::timeout(patience, wait).await.unwrap_or(false)
+    }
+
+    /// Asks for newer keys and waits a moment for them.
+    pub async fn newer_keys(&self) -> bool {
+        let mut moved = self.keys_moved.subscribe();
+        self.keys_wanted.notify_one();
+        matches!(tokio::time::timeout(KEY_PATIENCE, moved.changed()).await, Ok(Ok(())))
+    }
+
+    /// Why requests cannot be placed yet, if so.
+    pub fn unready(&self) -> Option<&'static str> {
+        if self.view.load().version() == 0 {
+            return Some("no routing table yet");
+        }
+        self.keys.load().is_none().then_some("no keys yet")
+    }
+}
+
+fn report<T>(what: &'static str, found: Found<T>, metrics: &Metrics) -> Option<T> {
+    for reason in &found.refused {
+        metrics.refused_data.get_or_create(&FeedLabel { feed: what }).inc();
+        tracing::error!(what, %reason, "refused a snapshot on disk");
+    }
+    found.value
+}

@@ -1,0 +1,26 @@
+//! The door: finds a request's tenant, checks its token and passes it on to the tenant's cell.
+//!
+//! The core (`table`, `token`, `revoked`, `decision`, `headers`, `problem`, `target`) is pure: no
+//! input or output, the clock is a parameter. pingora stands at the rim (`proxy`, `connection`,
+//! `listen`), TLS in one module. The global plane is never asked on a request's path.
+
+pub mod access_log;
+pub mod admin;
+pub mod config;
+pub mod connection;
+pub mod decision;
+pub mod feed;
+pub mod headers;
+pub mod knowledge;
+pub mod listen;
+pub mod metrics;
+pub mod problem;
+pub mod proxy;
+pub mod revoked;
+pub mod run;
+pub mod shelf;
+pub mod shutdown;
+pub mod table;
+pub mod target;
+pub mod tls;
+pub mod token;

@@ -1,0 +1,159 @@
+//! Sockets and the services behind them, with every setting pingora's defaults get wrong for a door
+//! to the internet.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::IntoRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use pingora::apps::HttpServerOptions;
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora::proxy::http_proxy;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{Fds, ListenFds};
+use pingora::services::listening::Service;
+use tokio::sync::watch;
+
+use crate::config::{Config, Limits};
+use crate::connection::{Bounds, Connection};
+use crate::decision::Door;
+use crate::proxy::{Proxy, Shared, TRIES};
+use crate::shutdown::Draining;
+use crate::tls::{Pair, TlsError, listener};
+
+/// Receive window of one client stream, and of a client's connection.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// Per connection; pingora's default of 64 KiB would be the whole price of an idle connection.
+const READ_BUFFER: usize = 8 * 1024;
+/// A TLS record's plaintext.
+const TLS_READ_BUFFER: usize = 16 * 1024;
+const WRITE_BUFFER: usize = 4 * 1024;
+/// Slack above the header bound, so that a header slightly too large is answered 431.
+const HEADER_SLACK: usize = 8 * 1024;
+const REQUESTS_PER_CONNECTION: u32 = 100_000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    #[error("cannot listen on {address}: {source}")]
+    Bind { address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Binds before anything starts: a taken port ends the process with one clear line.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    let refuse = |source| ListenError::Bind { address, source };
+    let listener = TcpListener::bind(address).map_err(refuse)?;
+    listener.set_nonblocking(true).map_err(refuse)?;
+    Ok(listener)
+}
+
+/// pingora's own configuration. It is given to the server before anything is built from it.
+pub fn server_conf(config: &Config, ca_file: &std::path::Path) -> ServerConf {
+    ServerConf {
+        threads: config.threads,
+        work_stealing: false,
+        ca_file: Some(ca_file.display().to_string()),
+        upstream_keepalive_pool_size: config.limits.keepalive_pool,
+        max_retries: TRIES,
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(0),
+        daemon: false,
+        ..ServerConf::default()
+    }
+}
+
+/// One listening service per door.
+pub struct Doors<'a> {
+    pub config: &'a Config,
+    pub conf: &'a Arc<ServerConf>,
+    pub shared: &'a Arc<Shared>,
+    pub closing: &'a watch::Receiver<bool>,
+}
+
+impl Doors<'_> {
+    /// Opens every door of the configuration.
+    pub fn open(&self) -> Result<Vec<Draining<Service<Connection>>>, ListenError> {
+        let listen = &self.config.listen;
+        let all = [
+            (Door::Http, listen.http),
+            (Door::Https, listen.https),
+            (Door::Flight, listen.flight),
+            (Door::FlightTls, listen.flight_tls),
+        ];
+        let pair = match listen.https.or(listen.flight_tls) {
+            Some(_) => {
+                let (cert, key) = self.config.server_certificate();
+                Some(Pair::load(&cert, &key)?)
+            }
+            None => None,
+        };
+        let mut services = Vec::new();
+        for (door, address) in all {
+            if let Some(address) = address {
+                services.push(self.service(door, address, pair.as_ref())?);
+            }
+        }
+        Ok(services)
+    }
+
+    fn service(
+        &self,
+        door: Door,
+        address: SocketAddr,
+        pair: Option<&Pair>,
+    ) -> Result<Draining<Service<Connection>>, ListenError> {
+        let socket = bind(address)?;
+        let name = socket.local_addr().unwrap_or(address).to_string();
+        let read = if door.is_tls() { TLS_READ_BUFFER } else { READ_BUFFER };
+        let mut endpoint = ListenerConfig::tcp(name.clone()).l4_buffer(L4BufferSettings::new(read, WRITE_BUFFER));
+        if let Some(pair) = pair.filter(|_| door.is_tls()) {
+            endpoint = endpoint.tls(listener(pair, door == Door::Https, self.config.threads)?);
+        }
+        let mut service = Service::new(format!("router {}", door.name()), self.connection(door));
+        service.add_listener(endpoint);
+        let mut sockets = Fds::new();
+        sockets.add(name.clone(), socket.into_raw_fd());
+        tracing::info!(door = door.name(), address = %name, "listening");
+        let sockets: ListenFds = Arc::new(Mutex::new(sockets));
+        Ok(Draining { inner: service, closing: self.closing.clone(), sockets })
+    }
+
+    fn connection(&self, door: Door) -> Connection {
+        let limits = &self.config.limits;
+        let mut proxy = http_proxy(self.conf, Proxy { shared: self.shared.clone(), door });
+        proxy.server_options = Some(server_options(door, limits));
+        proxy.h2_options = Some(h2_options(limits));
+        Connection {
+            proxy: Arc::new(proxy),
+            in_flight: self.shared.in_flight.clone(),
+            metrics: self.shared.knowledge.metrics.clone(),
+            bounds: Bounds {
+                idle: limits.keepalive(),
+                header_time: limits.header_time(),
+                header_bytes: limits.header_bytes + HEADER_SLACK,
+            },
+        }
+    }
+}
+
+fn server_options(door: Door, limits: &Limits) -> HttpServerOptions {
+    let mut options = HttpServerOptions::default();
+    options.h2c = !door.is_tls();
+    options.allow_connect_method_proxying = false;
+    options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
+    options.h2_idle_timeout = Some(Duration::from_secs(limits.h2_idle_seconds));
+    options
+}
+
+fn h2_options(limits: &Limits) -> H2Options {
+    let mut options = default_h2_options();
+    options.max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+    options.max_concurrent_streams(limits.h2_streams);
+    options.initial_window_size(STREAM_WINDOW);
+    options.initial_connection_window_size(CONNECTION_WINDOW);
+    options
+}

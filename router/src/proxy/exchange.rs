@@ -1,0 +1,125 @@
+//! One request on its way through the door.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use contracts::Generation;
+use http::HeaderValue;
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+
+use crate::decision::{Destination, Door, Placement, Refusal};
+use crate::headers::{self, Trace};
+use crate::shutdown::{Busy, InFlight};
+
+/// What is remembered of a request from hook to hook.
+pub struct Exchange {
+    pub begun: Instant,
+    pub request_id: String,
+    pub trace: Trace,
+    pub host: String,
+    /// The caller reads gRPC statuses.
+    pub grpc: bool,
+    pub destination: Option<Destination>,
+    pub refusal: Option<Refusal>,
+    /// Tries to reach the cell, the present one included.
+    pub attempts: u8,
+    /// The cell refused with 421; the generation it wants reached, if it named one.
+    pub misdirected: Option<Option<Generation>>,
+    pub moved_retry_used: bool,
+    pub connect_retry_used: bool,
+    pub body_bytes: u64,
+    pub sent: Option<Instant>,
+    pub upstream: Option<Duration>,
+    /// From the beginning to the response header.
+    pub header_after: Option<Duration>,
+    _busy: Busy,
+}
+
+impl Exchange {
+    pub fn new(in_flight: &Arc<InFlight>) -> Self {
+        Self {
+            begun: Instant::now(),
+            request_id: String::new(),
+            trace: Trace { id: String::new(), parent: String::new(), continued: false },
+            host: String::new(),
+            grpc: false,
+            destination: None,
+            refusal: None,
+            attempts: 0,
+            misdirected: None,
+            moved_retry_used: false,
+            connect_retry_used: false,
+            body_bytes: 0,
+            sent: None,
+            upstream: None,
+            header_after: None,
+            _busy: Busy::new(in_flight),
+        }
+    }
+
+    /// Takes what later hooks need from the header. Minted here: request id and trace.
+    pub fn open(&mut self, header: &RequestHeader) {
+        self.request_id = uuid::Uuid::now_v7().to_string();
+        let traceparent = header.headers.get(contracts::headers::TRACEPARENT).map(HeaderValue::as_bytes);
+        self.trace = headers::trace(traceparent, (rand::random(), rand::random()));
+        let content_type = header.headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        self.grpc = header.version == http::Version::HTTP_2 && content_type.is_some_and(is_grpc);
+        self.host = authority(header).and_then(crate::target::host_of).unwrap_or_default();
+    }
+
+    pub fn placement(&self) -> Option<&Placement> {
+        match &self.destination {
+            Some(Destination::Cell(placement)) => Some(placement),
+            _ => None,
+        }
+    }
+
+    /// The response header has come.
+    pub fn answered(&mut self) {
+        self.upstream = self.sent.map(|sent| sent.elapsed());
+        self.header_after = Some(self.begun.elapsed());
+    }
+
+    /// Time to the response header that was not spent in the cell.
+    pub fn added(&self) -> Option<Duration> {
+        self.header_after.map(|whole| whole.saturating_sub(self.upstream.unwrap_or_default()))
+    }
+}
+
+/// Content types of gRPC itself; gRPC-Web callers read HTTP statuses.
+fn is_grpc(content_type: &[u8]) -> bool {
+    content_type == b"application/grpc"
+        || content_type.starts_with(b"application/grpc+")
+        || content_type.starts_with(b"application/grpc;")
+}
+
+/// `:authority`, `Host`, or the authority of an absolute target: pingora has refused requests in
+/// which they differ.
+pub fn authority(header: &RequestHeader) -> Option<&[u8]> {
+    header
+        .headers
+        .get(http::header::HOST)
+        .map(HeaderValue::as_bytes)
+        .or_else(|| header.uri.authority().map(|authority| authority.as_str().as_bytes()))
+}
+
+/// The facts of a request, for the decision.
+pub fn facts<'a>(session: &'a Session, door: Door, repaired: bool) -> crate::decision::Facts<'a> {
+    let header = session.req_header();
+    let tls = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
+    let name = tls.and_then(|tls| tls.extension.get::<crate::tls::ServerName>());
+    let mut authorization = header.headers.get_all(http::header::AUTHORIZATION).iter();
+    let first = authorization.next().map(HeaderValue::as_bytes);
+    crate::decision::Facts {
+        door,
+        tls_name: name.map(|name| name.0.as_str()),
+        authority: authority(header),
+        options: header.method == http::Method::OPTIONS,
+        path: header.uri.path(),
+        repaired,
+        authorization: first,
+        ambiguous_authorization: authorization.next().is_some(),
+        now: crate::knowledge::now(),
+    }
+}

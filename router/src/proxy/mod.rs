@@ -1,0 +1,357 @@
+//! The rim: pingora's hooks, each as thin as it can be. What they decide is decided in the core.
+
+mod answer;
+mod exchange;
+mod record;
+mod upstream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use contracts::Generation;
+use contracts::headers::GENERATION_REQUIRED;
+use http::HeaderMap;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+
+use crate::access_log::AccessLog;
+use crate::config::Limits;
+use crate::decision::{By, Destination, Door, Known, Refusal, Rules, decide, place};
+use crate::knowledge::Knowledge;
+use crate::shutdown::InFlight;
+use crate::token::TokenError;
+
+pub use exchange::Exchange;
+pub use upstream::Peers;
+
+/// Tries of one request altogether: the first, one after a 421, one after a lost connection.
+pub const TRIES: usize = 3;
+/// Longest wait for a placement that a cell has already heard of.
+const PLACEMENT_PATIENCE: Duration = Duration::from_millis(500);
+/// Wait before a cell that does not know its tenant yet is asked again.
+const CELL_PATIENCE: Duration = Duration::from_millis(250);
+const CONNECT_PAUSE: Duration = Duration::from_millis(50);
+const MISDIRECTED: ErrorType = ErrorType::new("misdirected");
+const REFUSED: ErrorType = ErrorType::new("refused");
+
+/// What every listener shares.
+pub struct Shared {
+    pub knowledge: Arc<Knowledge>,
+    pub rules: Rules,
+    pub limits: Limits,
+    pub peers: Peers,
+    pub in_flight: Arc<InFlight>,
+    pub access_log: AccessLog,
+}
+
+/// The proxy behind one listener.
+pub struct Proxy {
+    pub shared: Arc<Shared>,
+    pub door: Door,
+}
+
+impl Proxy {
+    fn decide(&self, session: &Session, repaired: bool) -> Result<Destination, Refusal> {
+        let Shared { knowledge, rules, .. } = &*self.shared;
+        let (view, keys, revoked) = (knowledge.view(), knowledge.keys(), knowledge.revoked());
+        let known = Known { view: &view, keys: keys.as_deref(), revoked: &revoked, rules };
+        decide(exchange::facts(session, self.door, repaired), known)
+    }
+
+    /// Decides; a token signed with a key not seen yet, or before any, gets a second look.
+    async fn judge(&self, session: &Session, repaired: bool) -> Result<Destination, Refusal> {
+        match self.decide(session, repaired) {
+            Err(Refusal::TokenBad(TokenError::UnknownKey) | Refusal::NotReady)
+                if self.shared.knowledge.newer_keys().await =>
+            {
+                self.decide(session, repaired)
+            }
+            decided => decided,
+        }
+    }
+
+    fn body_limit(&self) -> u64 {
+        let limits = &self.shared.limits;
+        let limit = match self.door {
+            Door::Http | Door::Https => limits.body_bytes,
+            Door::Flight | Door::FlightTls => limits.flight_body_bytes,
+        };
+        if limit == 0 { u64::MAX } else { limit }
+    }
+
+    fn refusal_by_size(&self, session: &Session) -> Option<Refusal> {
+        let raw = session.as_http1().map_or(0, |_| session.to_h1_raw().len());
+        if raw > self.shared.limits.header_bytes {
+            return Some(Refusal::HeaderTooLarge);
+        }
+        let length = session.req_header().headers.get(http::header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()).and_then(|value| value.parse::<u64>().ok());
+        length.filter(|length| *length > self.body_limit()).map(|_| Refusal::BodyTooLarge)
+    }
+
+    /// The placement to try after a cell refused this one, or the refusal to pass on.
+    async fn after_421(&self, exchange: &Exchange, required: Option<Generation>) -> Result<Destination, Refusal> {
+        let Some(tried) = exchange.placement() else { return Err(Refusal::Internal) };
+        let knowledge = &self.shared.knowledge;
+        if let Some(required) = required.filter(|required| *required > tried.generation) {
+            if !knowledge.reach(&tried.tenant, required, PLACEMENT_PATIENCE).await {
+                return Err(Refusal::Moving);
+            }
+        } else if knowledge.view().by_tenant(&tried.tenant).is_some_and(|route| route.generation == tried.generation) {
+            // The cell is behind: it has not heard of the placement itself.
+            let next = Generation(tried.generation.0.saturating_add(1));
+            knowledge.reach(&tried.tenant, next, CELL_PATIENCE).await;
+        }
+        let view = knowledge.view();
+        let route = view.by_tenant(&tried.tenant).ok_or(Refusal::UnknownTenant)?;
+        place(route, self.door.surface(), tried.by, &view).map(Destination::Cell)
+    }
+}
+
+fn required_generation(header: &ResponseHeader) -> Option<Generation> {
+    header.headers.get(GENERATION_REQUIRED).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok())
+}
+
+fn replayable(session: &Session) -> bool {
+    let started = session.response_written().is_some_and(|header| !header.status.is_informational());
+    !started && !session.as_ref().retry_buffer_truncated()
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Exchange;
+
+    fn new_ctx(&self) -> Exchange {
+        Exchange::new(&self.shared.in_flight)
+    }
+
+    /// No modules: nothing is compressed or rewritten on the way.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+        let repaired = crate::connection::header_read();
+        exchange.open(session.req_header());
+        let limits = &self.shared.limits;
+        session.set_read_timeout(Some(limits.stream_idle()));
+        session.set_write_timeout(Some(limits.stream_idle()));
+        session.set_total_drain_timeout(Some(Duration::from_secs(1)));
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(limits.keepalive_seconds));
+        }
+        let decided = match self.refusal_by_size(session) {
+            Some(refusal) => Err(refusal),
+            None => self.judge(session, repaired).await,
+        };
+        match decided {
+            Ok(destination) => exchange.destination = Some(destination),
+            Err(refusal) => {
+                answer::refuse(session, exchange, refusal).await?;
+                return Ok(true);
+            }
+        }
+        // Answered here, so that `expect` needs not cross and no two readers can disagree on it.
+        if session.req_header().headers.contains_key(http::header::EXPECT) && session.as_http1().is_some() {
+            session.as_mut().write_continue_response().await?;
+        }
+        Ok(false)
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+        exchange.attempts = exchange.attempts.saturating_add(1);
+        if let Some(required) = exchange.misdirected.take() {
+            match self.after_421(exchange, required).await {
+                Ok(destination) => exchange.destination = Some(destination),
+                Err(refusal) => {
+                    exchange.refusal = Some(refusal);
+                    return Err(Error::new(REFUSED));
+                }
+            }
+        } else if exchange.connect_retry_used {
+            tokio::time::sleep(CONNECT_PAUSE).await;
+        }
+        let Some(destination) = &exchange.destination else { return Err(Error::new(ErrorType::InternalError)) };
+        Ok(Box::new(self.shared.peers.peer(destination)))
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        // The next hop speaks HTTP/2 or nothing: no request is ever written in HTTP/1 framing.
+        if request.version != http::Version::HTTP_2 {
+            return Err(Error::explain(ErrorType::HandshakeError, "the peer does not speak HTTP/2").into_up());
+        }
+        let client = session.client_addr().and_then(|address| address.as_inet()).copied();
+        upstream::cross(request, exchange, client, self.door.is_tls())?;
+        exchange.body_bytes = 0;
+        exchange.sent = Some(std::time::Instant::now());
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        exchange.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if exchange.body_bytes > self.body_limit() {
+            exchange.refusal = Some(Refusal::BodyTooLarge);
+            return Err(Error::new(ErrorType::HTTPStatus(413)));
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        if response.status.is_informational() {
+            return Ok(());
+        }
+        let required = required_generation(response);
+        if exchange.placement().is_some() && (response.status.as_u16() == 421 || required.is_some()) {
+            self.shared.knowledge.metrics.misdirected.inc();
+            exchange.misdirected = Some(required);
+            return Err(Error::new(MISDIRECTED).into_up());
+        }
+        exchange.answered();
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        for name in upstream::conceal(&response.headers) {
+            response.remove_header(&name);
+        }
+        response.insert_header(contracts::headers::REQUEST_ID, exchange.request_id.as_str())
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        _exchange: &mut Exchange,
+    ) -> Result<Option<Bytes>> {
+        for name in upstream::conceal(trailers) {
+            trailers.remove(name);
+        }
+        Ok(None)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        exchange: &mut Exchange,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        // A second wait as long as the first would only double the caller's.
+        let quick = *error.etype() != ErrorType::ConnectTimedout;
+        let again = quick && !exchange.connect_retry_used;
+        if again {
+            exchange.connect_retry_used = true;
+            self.shared.knowledge.metrics.retry("connect");
+        }
+        error.set_retry(again);
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        exchange: &mut Exchange,
+        reused: bool,
+    ) -> Box<Error> {
+        let replayable = replayable(session);
+        if exchange.misdirected.is_some() {
+            let again = replayable && !exchange.moved_retry_used;
+            exchange.moved_retry_used = true;
+            if again {
+                self.shared.knowledge.metrics.retry("misdirected");
+            } else {
+                exchange.refusal = Some(Refusal::Moving);
+            }
+            error.set_retry(again);
+            return error;
+        }
+        // pingora marks what a cell certainly has not processed; on a reused connection that broke
+        // only a method that may be repeated is.
+        let idempotent = session.req_header().method.is_idempotent();
+        error.retry.decide_reuse(reused && idempotent);
+        let again = error.retry() && replayable && !exchange.connect_retry_used;
+        if again {
+            exchange.connect_retry_used = true;
+            self.shared.knowledge.metrics.retry("connection_lost");
+        }
+        error.set_retry(again);
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+        let written = session.response_written().is_some_and(|header| !header.status.is_informational());
+        let refusal = exchange.refusal.or_else(|| answer::refusal_of(error));
+        let Some(refusal) = refusal.filter(|_| !written) else {
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        };
+        session.set_keepalive(None);
+        if let Err(error) = answer::refuse(session, exchange, refusal).await {
+            tracing::debug!(error = error.etype().as_str(), "the caller left before its answer");
+        }
+        FailToProxy { error_code: crate::problem::row_of(refusal).status, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+        record::record(&self.shared, self.door, session, error, exchange);
+        if session.as_mut().is_body_done() {
+            crate::connection::request_over();
+        } else {
+            // What is left of the body must not be taken for the next header.
+            session.set_keepalive(None);
+        }
+    }
+
+    /// The access log says it, without headers and queries.
+    fn suppress_error_log(&self, _session: &Session, _exchange: &Exchange, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _exchange: &Exchange,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    fn request_summary(&self, session: &Session, exchange: &Exchange) -> String {
+        let header = session.req_header();
+        format!("{} {} {}", exchange.request_id, header.method, header.uri.path())
+    }
+}
+
+/// How a placement was found, in words.
+pub fn by_name(by: By) -> &'static str {
+    match by {
+        By::Host => "host",
+        By::Token => "token",
+    }
+}

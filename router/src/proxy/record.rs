@@ -1,0 +1,68 @@
+//! The record of a request: metrics and one access log line.
+
+use std::time::Duration;
+
+use pingora::Error;
+use pingora::proxy::Session;
+
+use super::Shared;
+use super::exchange::Exchange;
+use crate::access_log::Line;
+use crate::decision::Door;
+use crate::metrics::CodeLabel;
+
+/// Status of a request whose client left before an answer, after nginx.
+const CLIENT_GONE: u16 = 499;
+
+pub fn record(shared: &Shared, door: Door, session: &mut Session, error: Option<&Error>, exchange: &Exchange) {
+    let whole = exchange.begun.elapsed();
+    let status = session.response_written().map_or(CLIENT_GONE, |header| header.status.as_u16());
+    let refused = exchange.refusal.map(|refusal| crate::problem::row_of(refusal).code);
+    let metrics = &shared.knowledge.metrics;
+    metrics.request(door.name(), status, whole, exchange.added());
+    if let Some(code) = refused {
+        metrics.refusals.get_or_create(&CodeLabel { code }).inc();
+    }
+    let placement = exchange.placement();
+    let header = session.req_header();
+    shared.access_log.put(Line {
+        time: timestamp(),
+        listener: door.name(),
+        request_id: exchange.request_id.clone(),
+        trace_id: exchange.trace.id.clone(),
+        method: header.method.to_string(),
+        host: exchange.host.clone(),
+        path: header.uri.path().to_owned(),
+        version: if header.version == http::Version::HTTP_2 { "2" } else { "1.1" },
+        status,
+        refused,
+        error: error.map(describe),
+        tenant: placement.map(|placement| placement.tenant.to_string()),
+        cell: placement.map(|placement| placement.cell.to_string()),
+        generation: placement.map(|placement| placement.generation.0),
+        attempts: exchange.attempts,
+        bytes_in: session.body_bytes_read() as u64,
+        bytes_out: session.body_bytes_sent() as u64,
+        ms: millis(whole),
+        upstream_ms: exchange.upstream.map(millis),
+        added_ms: exchange.added().map(millis),
+        client: session.client_addr().and_then(|address| address.as_inet()).map(ToString::to_string),
+    });
+}
+
+/// Kind and side of a failure. Its context may hold bytes of the request and stays out.
+fn describe(error: &Error) -> String {
+    format!("{} {}", error.esource().as_str(), error.etype().as_str())
+}
+
+/// Milliseconds, to the microsecond.
+fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
+/// RFC 3339, UTC, in milliseconds.
+fn timestamp() -> String {
+    let now = time::OffsetDateTime::now_utc();
+    let format = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    now.format(&format).unwrap_or_default()
+}

@@ -1,0 +1,91 @@
+//! Puts the parts together and runs them until the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use pingora::server::{RunArgs, Server};
+use pingora::services::background::background_service;
+use tokio::sync::watch;
+
+use crate::access_log::AccessLog;
+use crate::admin::Admin;
+use crate::config::{Config, ConfigError};
+use crate::decision::Rules;
+use crate::feed::{Feeds, Source, SourceError};
+use crate::knowledge::Knowledge;
+use crate::listen::{Doors, ListenError, bind, server_conf};
+use crate::metrics::Metrics;
+use crate::proxy::{Peers, Shared};
+use crate::shutdown::{Drain, InFlight};
+use crate::tls::{Identity, Pair, TlsError};
+
+/// Why the router did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("feeds: {0}")]
+    Feeds(#[from] SourceError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error("data_dir {path}: {source}")]
+    Data { path: std::path::PathBuf, source: std::io::Error },
+    #[error("cannot start the access log: {0}")]
+    Log(std::io::Error),
+}
+
+/// Reads everything a start needs, without starting.
+pub fn check(config: &Config) -> Result<(), StartError> {
+    let identity = Identity::load(&config.identity.dir)?;
+    Source::new(config, &identity)?;
+    if config.listen.https.or(config.listen.flight_tls).is_some() {
+        let (cert, key) = config.server_certificate();
+        Pair::load(&cert, &key)?;
+    }
+    Ok(())
+}
+
+/// Runs until a signal ends it. Must own the main thread; must not be called inside a runtime.
+pub fn run(config: Config) -> Result<(), StartError> {
+    let config = Arc::new(config);
+    let identity = Identity::load(&config.identity.dir)?;
+    let metrics = Arc::new(Metrics::default());
+    let knowledge = Knowledge::load(&config.data_dir, metrics.clone())
+        .map_err(|source| StartError::Data { path: config.data_dir.clone(), source })?;
+    let knowledge = Arc::new(knowledge);
+    tracing::info!(version = knowledge.view().version(), unready = knowledge.unready(), "starting from what is on disk");
+
+    let (access_log, writer) = AccessLog::start(metrics).map_err(StartError::Log)?;
+    let in_flight = Arc::new(InFlight::default());
+    let shared = Arc::new(Shared {
+        knowledge: knowledge.clone(),
+        rules: Rules {
+            global_hosts: config.global_hosts.clone(),
+            tenant_suffix: format!(".{}", config.tenant_host_suffix),
+            leeway: config.tokens.leeway_seconds,
+        },
+        limits: config.limits.clone(),
+        peers: Peers::new(identity.cell_key(), &config.limits, config.global_address()?),
+        in_flight: in_flight.clone(),
+        access_log,
+    });
+    let (closing, closed) = watch::channel(false);
+    let mut server = Server::new_with_opt_and_conf(None, server_conf(&config, identity.ca_file()));
+    let conf = server.configuration.clone();
+    for door in (Doors { config: &config, conf: &conf, shared: &shared, closing: &closed }).open()? {
+        server.add_service(door);
+    }
+    let socket = Mutex::new(Some(bind(config.listen.admin)?));
+    server.add_service(background_service("admin", Admin { shared, socket, closing: closed }));
+    let source = Arc::new(Source::new(&config, &identity)?);
+    server.add_service(background_service("feeds", Feeds { knowledge, source, config: config.clone() }));
+
+    let drain = Drain { closing, in_flight, deadline: Duration::from_secs(config.drain_seconds) };
+    // Returns once every runtime has ended, and with them every holder of the access log.
+    server.run(RunArgs { shutdown_signal: Box::new(drain) });
+    writer.finish();
+    Ok(())
+}
