@@ -1,0 +1,29 @@
+//! SQL over a tenant's Iceberg tables: DataFusion bound to one tenant, and the Flight SQL server.
+//!
+//! The engine reads. It plans a statement against the tables of exactly one tenant, refuses on the
+//! bound plan whatever would change anything, and scans Parquet with DataFusion's own reader, fed
+//! by Iceberg manifests and their statistics.
+
+
+mod catalog;
+mod classify;
+mod engine;
+mod error;
+pub mod flight;
+pub mod iceberg;
+mod limits;
+mod parameters;
+mod remote;
+mod session;
+mod source;
+mod workers;
+
+pub use engine::{Bound, Engine, Request};
+pub use error::Error;
+pub use limits::Limits;
+pub use remote::FlightSqlTable;
+pub use session::SessionOptions;
+pub use workers::Rows;
+pub use source::{Pin, Resolved, TableName, TableSource};
+
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,218 @@
+//! The engine: binds a statement to a tenant's tables, then runs it within its limits.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::config::Dialect;
+use datafusion::config::ConfigOptions;
+use datafusion::error::DataFusionError;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::physical_plan::execute_stream;
+use datafusion::prelude::SessionConfig;
+use kit::Scope;
+
+use crate::workers::Rows;
+use crate::limits::{StatementMemory, TotalMemory};
+use crate::source::{Pin, TableSource};
+use crate::{Error, Limits, Result, SessionOptions, catalog, classify, parameters, workers};
+
+/// A statement and on whose behalf it runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    pub scope: &'a Scope,
+    pub session: &'a SessionOptions,
+    pub sql: &'a str,
+    /// State of the tables to read; their current state when absent.
+    pub pins: Option<&'a [Pin]>,
+}
+
+/// Plans and runs statements. Cheap to share; holds no tenant.
+#[derive(Debug)]
+pub struct Engine {
+    source: Arc<dyn TableSource>,
+    limits: Limits,
+    /// Functions, rules and settings common to all statements.
+    template: SessionState,
+    runtime: Arc<RuntimeEnv>,
+    memory: Arc<TotalMemory>,
+    workers: workers::Workers,
+}
+
+/// A statement bound to the tables it reads.
+#[derive(Debug)]
+pub struct Bound {
+    state: SessionState,
+    plan: LogicalPlan,
+    schema: SchemaRef,
+    parameters: SchemaRef,
+    pins: Vec<Pin>,
+}
+
+impl Bound {
+    /// The one schema of the result that every answer to a client names.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// One field per parameter.
+    pub fn parameters(&self) -> &SchemaRef {
+        &self.parameters
+    }
+
+    /// State of each table read.
+    pub fn pins(&self) -> &[Pin] {
+        &self.pins
+    }
+}
+
+impl Engine {
+    /// `runtime` knows the object stores that `source`'s tables are read from.
+    pub fn new(source: Arc<dyn TableSource>, limits: Limits) -> Result<Self> {
+        let mode = match &limits.spill_folder {
+            Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
+            None => DiskManagerMode::OsTmpDirectory,
+        };
+        let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(limits.spill);
+        let runtime = RuntimeEnvBuilder::new().with_disk_manager_builder(disk).build_arc()?;
+        let config = SessionConfig::from(settings()?)
+            .with_target_partitions(limits.target_partitions())
+            .with_information_schema(true)
+            .with_create_default_catalog_and_schema(false);
+        let template = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(Arc::clone(&runtime))
+            .with_default_features()
+            .build();
+        let memory = TotalMemory::new(limits.total_memory);
+        let workers = workers::Workers::start(limits.target_partitions())?;
+        Ok(Self { source, limits, template, runtime, memory, workers })
+    }
+
+    /// Where tables' object stores are registered.
+    pub fn runtime(&self) -> &Arc<RuntimeEnv> {
+        &self.runtime
+    }
+
+    pub fn source(&self) -> &Arc<dyn TableSource> {
+        &self.source
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Parses, loads the tables, plans, and refuses what is not a read.
+    pub async fn bind(&self, request: Request<'_>) -> Result<Bound> {
+        if request.sql.len() > self.limits.statement_text {
+            return Err(Error::TooLong { what: "the statement", limit: self.limits.statement_text });
+        }
+        let mut statement = self.template.sql_to_statement(request.sql, &Dialect::Generic).map_err(single)?;
+        parameters::number(&mut statement)?;
+        let references = self.template.resolve_table_references(&statement)?;
+        let names =
+            catalog::resolve(self.source.as_ref(), request.scope, request.session, &references, request.pins).await?;
+        let state = self.state(request.scope, &names)?;
+        let plan = state.statement_to_plan(statement).await.map_err(|error| not_found(error, &names.missing))?;
+        classify::require_read_only(&plan)?;
+        let parameters = parameters::schema(&plan)?;
+        let (plan, schema) = analysed(&state, plan, parameters.fields().is_empty())?;
+        Ok(Bound { state, plan, schema, parameters, pins: names.pins })
+    }
+
+    /// Replaces the parameters by one row of values.
+    pub fn with_parameters(&self, bound: &Bound, values: &RecordBatch, row: usize) -> Result<Bound> {
+        let values = parameters::values(&bound.parameters, values, row)?;
+        let plan = bound.plan.clone().with_param_values(values)?;
+        let (plan, schema) = analysed(&bound.state, plan, true)?;
+        let parameters = Arc::new(Schema::empty());
+        Ok(Bound { state: bound.state.clone(), plan, schema, parameters, pins: bound.pins.clone() })
+    }
+
+    /// Starts the statement; rows are computed as they are read, at most a few batches ahead.
+    pub async fn execute(&self, bound: &Bound) -> Result<Rows> {
+        if !bound.parameters.fields().is_empty() {
+            return Err(Error::Parameters(format!("{} parameters are not bound", bound.parameters.fields().len())));
+        }
+        let (state, plan) = (bound.state.clone(), bound.plan.clone());
+        // Operators spawn their tasks when they are started, so they are started by the workers.
+        let start = async move {
+            let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+            execute_stream(physical, state.task_ctx())
+        };
+        let rows = self.workers.run(start).await??;
+        Ok(self.workers.stream(rows, Arc::clone(&bound.schema), self.limits.statement_time()))
+    }
+
+    /// The template with the statement's own catalog, clock and memory.
+    fn state(&self, scope: &Scope, names: &catalog::Names) -> Result<SessionState> {
+        let memory = StatementMemory::new(self.limits.statement_memory, Arc::clone(&self.memory));
+        let runtime = RuntimeEnvBuilder::from_runtime_env(&self.runtime).with_memory_pool(memory).build_arc()?;
+        let mut state = SessionStateBuilder::new_from_existing(self.template.clone())
+            .with_session_id(scope.request_id.clone())
+            .with_runtime_env(runtime)
+            .with_catalog_list(Arc::clone(&names.catalog) as _)
+            .with_execution_props(ExecutionProps::new())
+            .build();
+        let catalog = &mut state.config_mut().options_mut().catalog;
+        catalog.default_catalog = scope.tenant.to_string();
+        catalog.default_schema = catalog::SEARCH_PATH.to_owned();
+        Ok(state)
+    }
+}
+
+fn settings() -> Result<ConfigOptions> {
+    let mut options = ConfigOptions::new();
+    options.execution.parquet.enable_page_index = true;
+    // Chosen per scan, by how few rows a filter is expected to keep.
+    options.execution.parquet.pushdown_filters = false;
+    options.execution.parquet.reorder_filters = true;
+    options.execution.collect_statistics = true;
+    // Clients know Utf8; a view type would be new to many of them.
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.optimizer.expand_views_at_output = true;
+    options.optimizer.repartition_file_min_size = 4 << 20;
+    Ok(options)
+}
+
+/// With all parameters known, the plan is optimised once, here; its schema is then final.
+fn analysed(state: &SessionState, plan: LogicalPlan, complete: bool) -> Result<(LogicalPlan, SchemaRef)> {
+    if complete {
+        let plan = state.optimize(&plan)?;
+        let schema = advertised(plan.schema().as_arrow());
+        return Ok((plan, schema));
+    }
+    let coerced = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {});
+    // A parameter of unknown type may not coerce yet; then the written plan's schema must do.
+    let schema = advertised(coerced.as_ref().unwrap_or(&plan).schema().as_arrow());
+    Ok((plan, schema))
+}
+
+/// The result's schema without what storage noted on its fields.
+fn advertised(schema: &Schema) -> SchemaRef {
+    let fields: Vec<Field> =
+        schema.fields().iter().map(|f| f.as_ref().clone().with_metadata(Default::default())).collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// The engine's word for two statements in one text is about its own context.
+fn single(error: DataFusionError) -> Error {
+    match error {
+        DataFusionError::NotImplemented(_) => Error::Statement("one statement at a time".to_owned()),
+        other => Error::from(other),
+    }
+}
+
+/// Planning stops at the first table it cannot find; the message names the table as written.
+fn not_found(error: DataFusionError, missing: &[String]) -> Error {
+    let text = error.to_string();
+    match missing.iter().find(|_| text.contains("table '") && text.contains("not found")) {
+        Some(name) => Error::TableNotFound(format!("table {name} does not exist")),
+        None => Error::from(error),
+    }
+}
+

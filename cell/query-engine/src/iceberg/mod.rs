@@ -1,0 +1,11 @@
+//! Iceberg tables for the engine: manifests say which files and what is in them, DataFusion's own
+//! Parquet reader reads them.
+
+mod evolution;
+mod lake;
+mod pruning;
+mod statistics;
+mod table;
+
+pub use lake::Lake;
+pub use table::IcebergTable;

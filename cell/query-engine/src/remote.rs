@@ -1,0 +1,2 @@
+//! A table behind another Flight SQL server.
+pub struct FlightSqlTable;
