@@ -1,0 +1,67 @@
+//! The Iceberg REST catalog of a cell: which tables a tenant has and which metadata is current.
+
+mod api;
+mod config;
+mod domain;
+mod error;
+mod events;
+mod jobs;
+mod ops;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use contracts::services::{self, ICEBERG_CATALOG, ServiceDeclaration};
+use event_bus_control::ControlBus;
+use event_bus_data::DataBus;
+use kit::service::{Context, Service, StartError, Surface};
+use lakehouse::Bucket;
+
+use crate::config::Settings;
+use crate::ops::Catalog;
+
+struct IcebergCatalog;
+
+pub fn service() -> Box<dyn Service> {
+    Box::new(IcebergCatalog)
+}
+
+#[async_trait]
+impl Service for IcebergCatalog {
+    fn declaration(&self) -> &'static ServiceDeclaration {
+        services::declared(ICEBERG_CATALOG)
+    }
+
+    fn migrator(&self) -> Option<sqlx::migrate::Migrator> {
+        Some(sqlx::migrate!())
+    }
+
+    fn openapi(&self) -> utoipa::openapi::OpenApi {
+        api::openapi()
+    }
+
+    async fn start(&self, context: Context) -> Result<Surface, StartError> {
+        let settings: Settings = context.settings::<Settings>()?.validate()?;
+        let database = context.database()?;
+        let bucket =
+            Bucket::connect(&context.bucket).map_err(|error| StartError::new("the bucket cannot be used", error))?;
+        bucket.probe().await.map_err(|error| StartError::new("the bucket is not fit for commits", error))?;
+        let control = ControlBus::connect(&context.nats, ICEBERG_CATALOG)
+            .await
+            .map_err(|error| StartError::new("the control bus cannot be used", error))?;
+        let data = DataBus::connect(&context.kafka, ICEBERG_CATALOG)
+            .map_err(|error| StartError::new("the data bus cannot be used", error))?;
+        kit::outbox::relay(&context.tasks, database.clone(), Arc::new(control));
+        kit::outbox::relay(&context.tasks, database.clone(), Arc::new(data));
+        jobs::forget_answers(&context.tasks, database.clone(), settings.idempotency_hours);
+        if context.bucket.role_arn.is_none() {
+            tracing::warn!("the bucket names no role to assume: clients outside the cell get no credentials");
+        }
+        let catalog = Catalog::new(database, bucket, &context.bucket, settings, &context.metrics)
+            .map_err(|error| StartError::new("the catalog cannot be made", error))?;
+        Ok(Surface { http: api::router(Arc::new(catalog)), flight: None })
+    }
+}

@@ -225,7 +225,8 @@ pub(crate) async fn put_if_absent(store: &dyn ObjectStore, path: &Path, bytes: B
 }
 
 pub(crate) async fn put_if_match(store: &dyn ObjectStore, path: &Path, etag: &str, bytes: Bytes) -> Result<Put> {
-    conditional(store, path, PutMode::Update(UpdateVersion { e_tag: Some(etag.to_owned()), version: None }), bytes).await
+    conditional(store, path, PutMode::Update(UpdateVersion { e_tag: Some(etag.to_owned()), version: None }), bytes)
+        .await
 }
 
 /// 412 is the answer the condition deserves; 409 (two puts met) and, for If-Match, 404 mean the same.
@@ -234,7 +235,12 @@ async fn conditional(store: &dyn ObjectStore, path: &Path, mode: PutMode, bytes:
     let options = PutOptions { mode, ..PutOptions::default() };
     match store.put_opts(path, bytes.into(), options).await {
         Ok(done) => Ok(Put::Done(done.e_tag)),
-        Err(Store::AlreadyExists { .. } | Store::Precondition { .. } | Store::NotModified { .. } | Store::NotFound { .. }) => Ok(Put::Refused),
+        Err(
+            Store::AlreadyExists { .. }
+            | Store::Precondition { .. }
+            | Store::NotModified { .. }
+            | Store::NotFound { .. },
+        ) => Ok(Put::Refused),
         Err(source) => Err(Error::store("write", path)(source)),
     }
 }

@@ -94,8 +94,12 @@ impl Catalog {
     fn request(&self, scope: &Scope, method: Method, path: &str) -> Result<RequestBuilder> {
         let path = format!("{ROOT}/v1/{}{path}", scope.tenant);
         let request = match &self.transport {
-            Transport::Peer(peer) => peer.request(method, &path, scope).map_err(|error| Error::Refused { status: 500, message: error.to_string() })?,
-            Transport::Bearer { client, base, token } => client.request(method, format!("{base}{path}")).bearer_auth(token.expose()),
+            Transport::Peer(peer) => peer
+                .request(method, &path, scope)
+                .map_err(|error| Error::Refused { status: 500, message: error.to_string() })?,
+            Transport::Bearer { client, base, token } => {
+                client.request(method, format!("{base}{path}")).bearer_auth(token.expose())
+            }
         };
         Ok(request.timeout(TIMEOUT))
     }
@@ -132,7 +136,9 @@ impl Catalog {
         let mut found = Vec::new();
         let mut token = String::new();
         loop {
-            let request = self.request(scope, Method::GET, &format!("{}/tables", namespace_path(namespace)))?.query(&[("pageToken", &token)]);
+            let request = self
+                .request(scope, Method::GET, &format!("{}/tables", namespace_path(namespace)))?
+                .query(&[("pageToken", &token)]);
             let page: TablePage = read(accepted(request, "namespace").await?).await?;
             found.extend(page.identifiers);
             match page.next_page_token {
@@ -148,14 +154,26 @@ impl Catalog {
     }
 
     /// Makes a table (format version 2, not partitioned); [`Error::Exists`] if there is one.
-    pub async fn create_table(&self, scope: &Scope, name: &TableName, schema: &Schema, properties: HashMap<String, String>) -> Result<LoadedTable> {
+    pub async fn create_table(
+        &self,
+        scope: &Scope,
+        name: &TableName,
+        schema: &Schema,
+        properties: HashMap<String, String>,
+    ) -> Result<LoadedTable> {
         let body = json!({ "name": name.name(), "schema": schema, "properties": properties, "stage-create": false });
         let path = format!("{}/tables", namespace_path(name.namespace()));
         loaded(name, accepted(self.request(scope, Method::POST, &path)?.json(&body), "table").await?).await
     }
 
     /// The table, made first (with its namespace) if it is not there.
-    pub async fn ensure_table(&self, scope: &Scope, name: &TableName, schema: &Schema, properties: HashMap<String, String>) -> Result<LoadedTable> {
+    pub async fn ensure_table(
+        &self,
+        scope: &Scope,
+        name: &TableName,
+        schema: &Schema,
+        properties: HashMap<String, String>,
+    ) -> Result<LoadedTable> {
         match self.load(scope, name).await {
             Err(Error::NotFound(_)) => {}
             outcome => return outcome,
@@ -175,7 +193,13 @@ impl Catalog {
 
     /// One table's commit. [`Error::Conflict`]: reload, rebuild, try again. [`Error::CommitUnknown`]:
     /// only the table can tell whether it happened.
-    pub async fn commit(&self, scope: &Scope, name: &TableName, requirements: &[TableRequirement], updates: &[TableUpdate]) -> Result<LoadedTable> {
+    pub async fn commit(
+        &self,
+        scope: &Scope,
+        name: &TableName,
+        requirements: &[TableRequirement],
+        updates: &[TableUpdate],
+    ) -> Result<LoadedTable> {
         let body = json!({ "identifier": name, "requirements": requirements, "updates": updates });
         loaded(name, committed(self.request(scope, Method::POST, &table_path(name))?.json(&body)).await?).await
     }
@@ -243,7 +267,9 @@ async fn committed(request: RequestBuilder) -> Result<Response> {
         status if status.is_success() => Ok(response),
         StatusCode::NOT_FOUND => Err(Error::NotFound("table")),
         StatusCode::CONFLICT => Err(Error::Conflict),
-        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Err(Error::CommitUnknown(None)),
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
+            Err(Error::CommitUnknown(None))
+        }
         _ => Err(refusal(response).await),
     }
 }
@@ -255,6 +281,10 @@ async fn refusal(response: Response) -> Error {
         return Error::Misdirected(required.and_then(|value| value.to_str().ok()?.parse().ok()));
     }
     let body: Value = response.json().await.unwrap_or_default();
-    let message = body.pointer("/error/message").or_else(|| body.get("detail")).and_then(Value::as_str).unwrap_or("no reason given");
+    let message = body
+        .pointer("/error/message")
+        .or_else(|| body.get("detail"))
+        .and_then(Value::as_str)
+        .unwrap_or("no reason given");
     Error::Refused { status: status.as_u16(), message: message.chars().take(400).collect() }
 }

@@ -13,9 +13,9 @@ use kit::Secret;
 use kit::service::BucketEndpoint;
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
-use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
 use crate::error::{Error, Result};
@@ -122,7 +122,13 @@ const FORM: &str = "application/x-www-form-urlencoded";
 fn policy(bucket: &str, tenant: &TenantId, rights: Rights) -> String {
     let objects: &[&str] = match rights {
         Rights::Read => &["s3:GetObject"],
-        Rights::ReadWrite => &["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
+        Rights::ReadWrite => &[
+            "s3:GetObject",
+            "s3:PutObject",
+            "s3:DeleteObject",
+            "s3:AbortMultipartUpload",
+            "s3:ListMultipartUploadParts",
+        ],
     };
     json!({
         "Version": "2012-10-17",
@@ -168,7 +174,9 @@ impl Signed {
         let name = url.host_str().ok_or(Error::Endpoint("it names no host"))?;
         let host = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
         let payload = hex(&Sha256::digest(body.as_bytes()));
-        let canonical = format!("POST\n/\n\ncontent-type:{FORM}\nhost:{host}\nx-amz-date:{date}\n\ncontent-type;host;x-amz-date\n{payload}");
+        let canonical = format!(
+            "POST\n/\n\ncontent-type:{FORM}\nhost:{host}\nx-amz-date:{date}\n\ncontent-type;host;x-amz-date\n{payload}"
+        );
         let scope = format!("{day}/{}/sts/aws4_request", endpoint.region);
         let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex(&Sha256::digest(canonical.as_bytes())));
         let mut key = format!("AWS4{}", endpoint.secret.expose()).into_bytes();

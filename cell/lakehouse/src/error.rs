@@ -54,7 +54,10 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn store(action: &'static str, path: &object_store::path::Path) -> impl FnOnce(object_store::Error) -> Error {
+    pub(crate) fn store(
+        action: &'static str,
+        path: &object_store::path::Path,
+    ) -> impl FnOnce(object_store::Error) -> Error {
         let path = path.to_string();
         move |source| Error::Store { action, path, source }
     }
@@ -79,14 +82,22 @@ impl Fault for Error {
     fn kind(&self) -> Kind {
         match self {
             Error::Store { source: object_store::Error::NotFound { .. }, .. } | Error::NotFound(_) => Kind::NotFound,
-            Error::Store { .. } | Error::Unreachable(_) | Error::CommitUnknown(_) | Error::Credentials(_) => Kind::Unavailable,
-            Error::Schema(_) | Error::Arrow(_) | Error::Unsupported(_) | Error::Outside | Error::Input(_) => Kind::Invalid,
+            Error::Store { .. } | Error::Unreachable(_) | Error::CommitUnknown(_) | Error::Credentials(_) => {
+                Kind::Unavailable
+            }
+            Error::Schema(_) | Error::Arrow(_) | Error::Unsupported(_) | Error::Outside | Error::Input(_) => {
+                Kind::Invalid
+            }
             Error::Exists(_) | Error::Conflict => Kind::Conflict,
             Error::Misdirected(_) => Kind::Misdirected,
             Error::Refused { status: 403, .. } => Kind::Forbidden,
             Error::Refused { status: 429 | 503, .. } => Kind::Unavailable,
             Error::Refused { status, .. } if (400..500).contains(status) => Kind::Invalid,
-            Error::UnsafeStore(_) | Error::Endpoint(_) | Error::Iceberg(_) | Error::Refused { .. } | Error::Answer(_) => Kind::Internal,
+            Error::UnsafeStore(_)
+            | Error::Endpoint(_)
+            | Error::Iceberg(_)
+            | Error::Refused { .. }
+            | Error::Answer(_) => Kind::Internal,
         }
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use iceberg::spec::{
-    DataFile, FormatVersion, ManifestContentType, ManifestEntryRef, ManifestFile, ManifestList, ManifestListWriter, ManifestWriter,
-    ManifestWriterBuilder, PartitionSpec, SnapshotRef, TableMetadata,
+    DataFile, FormatVersion, ManifestContentType, ManifestEntryRef, ManifestFile, ManifestList, ManifestListWriter,
+    ManifestWriter, ManifestWriterBuilder, PartitionSpec, SnapshotRef, TableMetadata,
 };
 use uuid::Uuid;
 
@@ -16,7 +16,11 @@ use crate::error::{Error, Result};
 const READERS: usize = 8;
 
 /// The manifests of a snapshot.
-pub(crate) async fn list(bucket: &TenantBucket, table: &TableMetadata, snapshot: &SnapshotRef) -> Result<Vec<ManifestFile>> {
+pub(crate) async fn list(
+    bucket: &TenantBucket,
+    table: &TableMetadata,
+    snapshot: &SnapshotRef,
+) -> Result<Vec<ManifestFile>> {
     if snapshot.encryption_key_id().is_some() {
         return Err(Error::Unsupported("encrypted tables"));
     }
@@ -26,7 +30,10 @@ pub(crate) async fn list(bucket: &TenantBucket, table: &TableMetadata, snapshot:
 }
 
 /// The live entries of some manifests, each list in the order of its manifest.
-pub(crate) async fn live_entries(bucket: &TenantBucket, manifests: Vec<ManifestFile>) -> Result<Vec<(Arc<ManifestFile>, Vec<ManifestEntryRef>)>> {
+pub(crate) async fn live_entries(
+    bucket: &TenantBucket,
+    manifests: Vec<ManifestFile>,
+) -> Result<Vec<(Arc<ManifestFile>, Vec<ManifestEntryRef>)>> {
     let files = bucket.file_io();
     futures::stream::iter(manifests)
         .map(|manifest| {
@@ -73,7 +80,8 @@ impl<'a> ManifestFolder<'a> {
         let location = self.location(&format!("{}-m{}.avro", self.commit, self.written.len()));
         let output = self.bucket.file_io().new_output(&location)?;
         self.written.push(location);
-        let builder = ManifestWriterBuilder::new(output, Some(self.snapshot), self.table.current_schema().clone(), spec.clone());
+        let builder =
+            ManifestWriterBuilder::new(output, Some(self.snapshot), self.table.current_schema().clone(), spec.clone());
         match (self.table.format_version(), content) {
             (FormatVersion::V1, _) => Err(Error::Unsupported("writing into a table of format version 1")),
             (FormatVersion::V2, ManifestContentType::Data) => Ok(builder.build_v2_data()),
@@ -84,7 +92,8 @@ impl<'a> ManifestFolder<'a> {
     }
 
     fn spec(&self, id: i32) -> Result<PartitionSpec> {
-        let spec = self.table.partition_spec_by_id(id).ok_or(Error::Unsupported("a manifest of an unknown partition spec"))?;
+        let spec =
+            self.table.partition_spec_by_id(id).ok_or(Error::Unsupported("a manifest of an unknown partition spec"))?;
         Ok(spec.as_ref().clone())
     }
 
@@ -100,7 +109,11 @@ impl<'a> ManifestFolder<'a> {
     }
 
     /// A manifest that says of each of these files that it is gone.
-    pub(crate) async fn removed(&mut self, manifest: &ManifestFile, entries: &[ManifestEntryRef]) -> Result<ManifestFile> {
+    pub(crate) async fn removed(
+        &mut self,
+        manifest: &ManifestFile,
+        entries: &[ManifestEntryRef],
+    ) -> Result<ManifestFile> {
         let spec = self.spec(manifest.partition_spec_id)?;
         let mut writer = self.writer(&spec, manifest.content)?;
         for entry in entries {
@@ -115,7 +128,12 @@ impl<'a> ManifestFolder<'a> {
         let mut writer = self.writer(&spec, ManifestContentType::Data)?;
         for entry in entries {
             let snapshot = entry.snapshot_id().ok_or(Error::Unsupported("a manifest entry without its snapshot"))?;
-            writer.add_existing_file(entry.data_file().clone(), snapshot, sequence(entry)?, entry.file_sequence_number)?;
+            writer.add_existing_file(
+                entry.data_file().clone(),
+                snapshot,
+                sequence(entry)?,
+                entry.file_sequence_number,
+            )?;
         }
         Ok(writer.write_manifest_file().await?)
     }
@@ -129,7 +147,9 @@ impl<'a> ManifestFolder<'a> {
         let mut writer = match self.table.format_version() {
             FormatVersion::V1 => return Err(Error::Unsupported("writing into a table of format version 1")),
             FormatVersion::V2 => ManifestListWriter::v2(output, self.snapshot, parent, sequence),
-            FormatVersion::V3 => ManifestListWriter::v3(output, self.snapshot, parent, sequence, Some(self.table.next_row_id())),
+            FormatVersion::V3 => {
+                ManifestListWriter::v3(output, self.snapshot, parent, sequence, Some(self.table.next_row_id()))
+            }
         };
         writer.add_manifests(manifests.into_iter())?;
         let next_row = writer.next_row_id();

@@ -17,7 +17,11 @@ pub enum NameError {
 /// Names stand in object keys and URLs, and `.` separates them in SQL and in events.
 fn check(name: &str) -> Result<(), NameError> {
     let forbidden = |c: char| c.is_control() || matches!(c, '/' | '\\' | '.' | '%' | '?' | '#');
-    if name.is_empty() || name.chars().count() > 128 || name.chars().any(forbidden) { Err(NameError::Characters) } else { Ok(()) }
+    if name.is_empty() || name.chars().count() > 128 || name.chars().any(forbidden) {
+        Err(NameError::Characters)
+    } else {
+        Ok(())
+    }
 }
 
 /// A namespace, level by level; printed with dots.

@@ -36,7 +36,8 @@ async fn conditions_hold(bucket: &Bucket, path: &Path) -> Result<()> {
     if put_if_match(store, path, &first, Bytes::from_static(b"4")).await? != Put::Refused {
         return Err(Error::UnsafeStore("If-Match accepted an old ETag"));
     }
-    let found = store.get(path).await.map_err(Error::store("read", path))?.bytes().await.map_err(Error::store("read", path))?;
+    let found =
+        store.get(path).await.map_err(Error::store("read", path))?.bytes().await.map_err(Error::store("read", path))?;
     if found.as_ref() != b"3" {
         return Err(Error::UnsafeStore("a refused write is visible"));
     }

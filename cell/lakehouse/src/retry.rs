@@ -26,7 +26,14 @@ pub struct Committed {
 ///
 /// When the catalog's answer is lost, the snapshot's id is looked for in the table: the commit
 /// either happened or can no longer happen after the next one, because each asserts its parent.
-pub async fn retry_commit<B, F>(catalog: &Catalog, scope: &Scope, bucket: &TenantBucket, name: &TableName, attempts: u32, mut build: B) -> Result<Committed>
+pub async fn retry_commit<B, F>(
+    catalog: &Catalog,
+    scope: &Scope,
+    bucket: &TenantBucket,
+    name: &TableName,
+    attempts: u32,
+    mut build: B,
+) -> Result<Committed>
 where
     B: FnMut(LoadedTable) -> F,
     F: Future<Output = Result<Option<Commit>>>,

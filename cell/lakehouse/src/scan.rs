@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use iceberg::spec::{DataFile, DataFileFormat, Datum, ManifestContentType, ManifestEntry, SnapshotRef, Struct, TableMetadata};
+use iceberg::spec::{
+    DataFile, DataFileFormat, Datum, ManifestContentType, ManifestEntry, SnapshotRef, Struct, TableMetadata,
+};
 use object_store::path::Path;
 
 use crate::bucket::TenantBucket;

@@ -41,9 +41,10 @@ fn widened(kind: &DataType) -> DataType {
         DataType::Timestamp(_, None) => DataType::Timestamp(TimeUnit::Microsecond, None),
         DataType::Timestamp(_, Some(_)) => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
         DataType::Dictionary(_, value) => widened(value),
-        DataType::List(item) | DataType::LargeList(item) | DataType::ListView(item) | DataType::FixedSizeList(item, _) => {
-            DataType::List(Arc::new(widen(item)))
-        }
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::FixedSizeList(item, _) => DataType::List(Arc::new(widen(item))),
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(|field| widen(field)).collect()),
         DataType::Map(entries, sorted) => DataType::Map(Arc::new(widen(entries)), *sorted),
         other => other.clone(),
@@ -68,8 +69,14 @@ fn column(batch: &RecordBatch, field: &Field) -> Result<ArrayRef> {
         Some(array) if array.data_type() == field.data_type() => array.clone(),
         Some(array) => {
             let strict = CastOptions { safe: false, ..CastOptions::default() };
-            cast_with_options(array, field.data_type(), &strict)
-                .map_err(|_| Error::Schema(format!("column '{}' holds {} where the table has {}", field.name(), array.data_type(), field.data_type())))?
+            cast_with_options(array, field.data_type(), &strict).map_err(|_| {
+                Error::Schema(format!(
+                    "column '{}' holds {} where the table has {}",
+                    field.name(),
+                    array.data_type(),
+                    field.data_type()
+                ))
+            })?
         }
     };
     if !field.is_nullable() && array.null_count() > 0 {

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use iceberg::spec::{
-    DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestFile, Operation, Snapshot, SnapshotReference, SnapshotRetention, Summary, TableMetadata,
+    DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestFile, Operation, Snapshot, SnapshotReference,
+    SnapshotRetention, Summary, TableMetadata,
 };
 use iceberg::{TableRequirement, TableUpdate};
 use rand::Rng;
@@ -57,11 +58,22 @@ pub async fn append(bucket: &TenantBucket, table: &LoadedTable, files: Vec<DataF
 
 /// Makes these files the whole content of `main`; what was there is marked as deleted.
 /// No files at all empties the table.
-pub async fn overwrite_all(bucket: &TenantBucket, table: &LoadedTable, files: Vec<DataFile>, extra: Extra) -> Result<Commit> {
+pub async fn overwrite_all(
+    bucket: &TenantBucket,
+    table: &LoadedTable,
+    files: Vec<DataFile>,
+    extra: Extra,
+) -> Result<Commit> {
     produce(bucket, &table.metadata, files, extra, Operation::Overwrite).await
 }
 
-async fn produce(bucket: &TenantBucket, table: &TableMetadata, files: Vec<DataFile>, extra: Extra, operation: Operation) -> Result<Commit> {
+async fn produce(
+    bucket: &TenantBucket,
+    table: &TableMetadata,
+    files: Vec<DataFile>,
+    extra: Extra,
+    operation: Operation,
+) -> Result<Commit> {
     let snapshot_id = fresh_snapshot_id(table);
     let mut folder = ManifestFolder::new(bucket, table, snapshot_id);
     let made = Draft { bucket, table, operation, files, summary: extra.summary }.write(&mut folder).await;
@@ -75,14 +87,20 @@ async fn produce(bucket: &TenantBucket, table: &TableMetadata, files: Vec<DataFi
     let retention = SnapshotRetention::branch(None, None, None);
     let mut updates = vec![
         TableUpdate::AddSnapshot { snapshot },
-        TableUpdate::SetSnapshotRef { ref_name: MAIN_BRANCH.to_owned(), reference: SnapshotReference::new(snapshot_id, retention) },
+        TableUpdate::SetSnapshotRef {
+            ref_name: MAIN_BRANCH.to_owned(),
+            reference: SnapshotReference::new(snapshot_id, retention),
+        },
     ];
     if !extra.properties.is_empty() {
         updates.push(TableUpdate::SetProperties { updates: extra.properties });
     }
     let requirements = vec![
         TableRequirement::UuidMatch { uuid: table.uuid() },
-        TableRequirement::RefSnapshotIdMatch { r#ref: MAIN_BRANCH.to_owned(), snapshot_id: table.current_snapshot_id() },
+        TableRequirement::RefSnapshotIdMatch {
+            r#ref: MAIN_BRANCH.to_owned(),
+            snapshot_id: table.current_snapshot_id(),
+        },
     ];
     Ok(Commit { requirements, updates, snapshot_id, written: folder.written })
 }
@@ -118,7 +136,13 @@ impl Draft<'_> {
     }
 }
 
-fn snapshot(table: &TableMetadata, id: i64, manifest_list: String, summary: Summary, next_row: Option<u64>) -> Snapshot {
+fn snapshot(
+    table: &TableMetadata,
+    id: i64,
+    manifest_list: String,
+    summary: Summary,
+    next_row: Option<u64>,
+) -> Snapshot {
     // A clock that lags behind the last writer's must not make the snapshot older than its parent.
     let now = i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
     let built = Snapshot::builder()
@@ -152,7 +176,12 @@ fn alive(manifests: Vec<ManifestFile>) -> Vec<ManifestFile> {
     manifests.into_iter().filter(|manifest| manifest.has_added_files() || manifest.has_existing_files()).collect()
 }
 
-async fn remove_all(bucket: &TenantBucket, folder: &mut ManifestFolder<'_>, before: Vec<ManifestFile>, totals: &mut Totals) -> Result<Vec<ManifestFile>> {
+async fn remove_all(
+    bucket: &TenantBucket,
+    folder: &mut ManifestFolder<'_>,
+    before: Vec<ManifestFile>,
+    totals: &mut Totals,
+) -> Result<Vec<ManifestFile>> {
     let mut removed = Vec::new();
     for (manifest, entries) in manifest::live_entries(bucket, alive(before)).await? {
         if entries.is_empty() {
@@ -166,11 +195,18 @@ async fn remove_all(bucket: &TenantBucket, folder: &mut ManifestFolder<'_>, befo
 }
 
 /// Keeps a long run of appends readable: many small data manifests become one per partition spec.
-async fn merge_small(bucket: &TenantBucket, folder: &mut ManifestFolder<'_>, before: Vec<ManifestFile>) -> Result<Vec<ManifestFile>> {
+async fn merge_small(
+    bucket: &TenantBucket,
+    folder: &mut ManifestFolder<'_>,
+    before: Vec<ManifestFile>,
+) -> Result<Vec<ManifestFile>> {
     let before = alive(before);
-    let small = |manifest: &ManifestFile| manifest.content == ManifestContentType::Data && manifest.manifest_length < MERGED_MANIFEST_BYTES;
+    let small = |manifest: &ManifestFile| {
+        manifest.content == ManifestContentType::Data && manifest.manifest_length < MERGED_MANIFEST_BYTES
+    };
     // A merged manifest would lose the row ids version 3 gives to whole manifests.
-    let mergeable = folder.merges() && before.iter().filter(|manifest| small(manifest)).count() >= MANIFESTS_BEFORE_MERGE;
+    let mergeable =
+        folder.merges() && before.iter().filter(|manifest| small(manifest)).count() >= MANIFESTS_BEFORE_MERGE;
     if !mergeable {
         return Ok(before);
     }

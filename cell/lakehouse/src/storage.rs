@@ -7,7 +7,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use iceberg::io::{FileIO, FileIOBuilder, FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage, StorageConfig, StorageFactory};
+use iceberg::io::{
+    FileIO, FileIOBuilder, FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage, StorageConfig,
+    StorageFactory,
+};
 use iceberg::{Error as IcebergError, ErrorKind, Result};
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
@@ -62,12 +65,15 @@ impl std::error::Error for WrappedError {
 
 impl BucketStorage {
     fn bucket(&self) -> Result<&TenantBucket> {
-        self.bucket.as_ref().ok_or_else(|| IcebergError::new(ErrorKind::Unexpected, "this storage was serialised and holds no bucket"))
+        self.bucket
+            .as_ref()
+            .ok_or_else(|| IcebergError::new(ErrorKind::Unexpected, "this storage was serialised and holds no bucket"))
     }
 
     fn open(&self, location: &str) -> Result<(Arc<dyn ObjectStore>, Path)> {
         let bucket = self.bucket()?;
-        let path = bucket.path_of(location).map_err(|error| IcebergError::new(ErrorKind::DataInvalid, error.to_string()))?;
+        let path =
+            bucket.path_of(location).map_err(|error| IcebergError::new(ErrorKind::DataInvalid, error.to_string()))?;
         Ok((bucket.store().clone(), path))
     }
 }
@@ -107,7 +113,10 @@ impl Storage for BucketStorage {
     }
 
     async fn writer(&self, path: &str) -> Result<Box<dyn FileWrite>> {
-        let writer = self.bucket()?.writer(path).map_err(|error| IcebergError::new(ErrorKind::DataInvalid, error.to_string()))?;
+        let writer = self
+            .bucket()?
+            .writer(path)
+            .map_err(|error| IcebergError::new(ErrorKind::DataInvalid, error.to_string()))?;
         Ok(Box::new(ObjectWriter { writer: Some(writer) }))
     }
 
@@ -183,7 +192,9 @@ impl FileWrite for ObjectWriter {
 
 impl Drop for ObjectWriter {
     fn drop(&mut self) {
-        let (Some(mut writer), Ok(runtime)) = (self.writer.take(), tokio::runtime::Handle::try_current()) else { return };
+        let (Some(mut writer), Ok(runtime)) = (self.writer.take(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
         runtime.spawn(async move {
             if let Err(error) = writer.abort().await {
                 tracing::warn!(%error, "an unfinished upload could not be aborted");

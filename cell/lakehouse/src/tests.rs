@@ -8,7 +8,10 @@ use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use bytes::Bytes;
 use contracts::TenantId;
 use futures::stream;
-use iceberg::spec::{DataFile, FormatVersion, Operation, PrimitiveLiteral, SortOrder, TableMetadata, TableMetadataBuilder, UnboundPartitionSpec};
+use iceberg::spec::{
+    DataFile, FormatVersion, Operation, PrimitiveLiteral, SortOrder, TableMetadata, TableMetadataBuilder,
+    UnboundPartitionSpec,
+};
 use object_store::memory::InMemory;
 
 use crate::bucket::Put;
@@ -36,7 +39,8 @@ fn rows(from: i32, count: i32) -> RecordBatch {
     let carrier: StringArray = (from..from + count).map(|n| Some(format!("c{n:06}"))).collect();
     let delay: Float64Array = (from..from + count).map(|n| (n % 2 == 0).then_some(f64::from(n))).collect();
     let flight: Int32Array = (from..from + count).map(Some).collect();
-    RecordBatch::try_new(Arc::new(columns()), vec![Arc::new(carrier) as ArrayRef, Arc::new(delay), Arc::new(flight)]).unwrap()
+    RecordBatch::try_new(Arc::new(columns()), vec![Arc::new(carrier) as ArrayRef, Arc::new(delay), Arc::new(flight)])
+        .unwrap()
 }
 
 fn table(bucket: &TenantBucket) -> LoadedTable {
@@ -125,7 +129,8 @@ async fn parquet_carries_the_field_ids_and_the_values() {
     let made = written(&bucket, &table, rows(7, 10)).await;
     let bytes = bucket.get(made.files[0].file_path()).await.unwrap();
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
-    let ids: Vec<i32> = reader.parquet_schema().root_schema().get_fields().iter().map(|field| field.get_basic_info().id()).collect();
+    let ids: Vec<i32> =
+        reader.parquet_schema().root_schema().get_fields().iter().map(|field| field.get_basic_info().id()).collect();
     assert_eq!(ids, [1, 2, 3]);
     let read: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
     assert_eq!(read[0].num_rows(), 10);
@@ -151,7 +156,11 @@ async fn totals_grow_with_appends_and_restart_with_an_overwrite() {
     let files = scan::files(&bucket, &table.metadata, None).await.unwrap();
     assert_eq!((files.len(), files[0].rows()), (1, 5));
     let first = table.metadata.history().first().unwrap().snapshot_id;
-    assert_eq!(scan::files(&bucket, &table.metadata, Some(first)).await.unwrap()[0].rows(), 100, "history stays readable");
+    assert_eq!(
+        scan::files(&bucket, &table.metadata, Some(first)).await.unwrap()[0].rows(),
+        100,
+        "history stays readable"
+    );
 }
 
 #[tokio::test]
@@ -188,7 +197,10 @@ async fn offsets_travel_in_the_commit_and_the_loser_of_a_race_is_refused() {
     let start = table(&bucket);
     let offsets = r#"{"streaming.record.accepted.v1":{"0":41}}"#;
     let extra = || Extra {
-        summary: HashMap::from([("cytoplane.sink.offsets".to_owned(), offsets.to_owned()), ("total-records".to_owned(), "9".to_owned())]),
+        summary: HashMap::from([
+            ("cytoplane.sink.offsets".to_owned(), offsets.to_owned()),
+            ("total-records".to_owned(), "9".to_owned()),
+        ]),
         properties: HashMap::from([("cytoplane.sink.offsets".to_owned(), offsets.to_owned())]),
     };
     let made = written(&bucket, &start, rows(0, 3)).await;
@@ -222,7 +234,8 @@ async fn files_roll_and_a_failed_input_leaves_nothing() {
 #[test]
 fn columns_are_matched_by_name_and_never_dropped() {
     let target = schema::to_arrow(&schema::from_arrow(&columns()).unwrap()).unwrap();
-    let narrow = RecordBatch::try_from_iter([("carrier", Arc::new(StringArray::from(vec!["AA"])) as ArrayRef)]).unwrap();
+    let narrow =
+        RecordBatch::try_from_iter([("carrier", Arc::new(StringArray::from(vec!["AA"])) as ArrayRef)]).unwrap();
     let full = schema::conform(&narrow, &target).unwrap();
     assert_eq!((full.num_columns(), full.column(1).null_count()), (3, 1));
     let stray = RecordBatch::try_from_iter([("stray", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]).unwrap();
@@ -262,7 +275,12 @@ async fn a_manifest_that_names_another_tenants_file_is_refused() {
     let (acme, globex) = (acme(&bucket), bucket.tenant(&TenantId::new("globex").unwrap()));
     let mine = table(&acme);
     let theirs = loaded(
-        TableMetadata::clone(&mine.metadata).into_builder(None).set_location(globex.location("iceberg/x/y")).build().unwrap().metadata,
+        TableMetadata::clone(&mine.metadata)
+            .into_builder(None)
+            .set_location(globex.location("iceberg/x/y"))
+            .build()
+            .unwrap()
+            .metadata,
     );
     let made = written(&globex, &theirs, rows(0, 3)).await;
     let stolen = appended(&acme, &mine, made.files).await;
@@ -276,7 +294,9 @@ async fn conditional_puts_have_one_winner() {
     let acme = acme(&bucket);
     assert_eq!(objects(&acme).await, 0, "the probe cleans up");
     let at = acme.location("x");
-    let Put::Done(Some(etag)) = acme.put_if_absent(&at, Bytes::from_static(b"1")).await.unwrap() else { panic!("no etag") };
+    let Put::Done(Some(etag)) = acme.put_if_absent(&at, Bytes::from_static(b"1")).await.unwrap() else {
+        panic!("no etag")
+    };
     assert_eq!(acme.put_if_absent(&at, Bytes::from_static(b"2")).await.unwrap(), Put::Refused);
     assert!(matches!(acme.put_if_match(&at, &etag, Bytes::from_static(b"3")).await.unwrap(), Put::Done(_)));
     assert_eq!(acme.put_if_match(&at, &etag, Bytes::from_static(b"4")).await.unwrap(), Put::Refused);

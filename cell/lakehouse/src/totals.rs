@@ -103,7 +103,17 @@ impl Totals {
         self.delete_files.write(summary, "total-delete-files", "added-delete-files", "removed-delete-files");
         self.records.write(summary, "total-records", "added-records", "deleted-records");
         self.bytes.write(summary, "total-files-size", "added-files-size", "removed-files-size");
-        self.position_deletes.write(summary, "total-position-deletes", "added-position-deletes", "removed-position-deletes");
-        self.equality_deletes.write(summary, "total-equality-deletes", "added-equality-deletes", "removed-equality-deletes");
+        self.position_deletes.write(
+            summary,
+            "total-position-deletes",
+            "added-position-deletes",
+            "removed-position-deletes",
+        );
+        self.equality_deletes.write(
+            summary,
+            "total-equality-deletes",
+            "added-equality-deletes",
+            "removed-equality-deletes",
+        );
     }
 }

@@ -28,7 +28,12 @@ pub struct WriteOptions {
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        Self { row_group_rows: 128 * 1024, row_group_bytes: 64 * 1024 * 1024, file_bytes: 256 * 1024 * 1024, file_rows: 16 * 1024 * 1024 }
+        Self {
+            row_group_rows: 128 * 1024,
+            row_group_bytes: 64 * 1024 * 1024,
+            file_bytes: 256 * 1024 * 1024,
+            file_rows: 16 * 1024 * 1024,
+        }
     }
 }
 
@@ -62,7 +67,12 @@ pub(crate) async fn discard(bucket: &TenantBucket, locations: impl IntoIterator<
 /// Writes a stream of rows as zstd Parquet files under `<table>/data/`, with field ids in the
 /// Parquet schema and per-column sizes, counts and bounds in the returned descriptions.
 /// On an error nothing that was written stays behind.
-pub async fn write_parquet<S, E>(bucket: &TenantBucket, table: &TableMetadata, rows: S, options: &WriteOptions) -> Result<Written>
+pub async fn write_parquet<S, E>(
+    bucket: &TenantBucket,
+    table: &TableMetadata,
+    rows: S,
+    options: &WriteOptions,
+) -> Result<Written>
 where
     S: Stream<Item = std::result::Result<RecordBatch, E>> + Unpin + Send,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -149,7 +159,8 @@ impl TableWriter {
             None => self.start().await?,
         };
         writer.write(slice).await?;
-        let full = writer.current_written_size() >= self.options.file_bytes || writer.current_row_num() >= self.options.file_rows;
+        let full = writer.current_written_size() >= self.options.file_bytes
+            || writer.current_row_num() >= self.options.file_rows;
         self.open = Some(writer);
         if full { self.roll().await } else { Ok(()) }
     }
@@ -163,7 +174,10 @@ impl TableWriter {
     async fn roll(&mut self) -> Result<()> {
         let Some(writer) = self.open.take() else { return Ok(()) };
         for mut built in writer.close().await? {
-            let file = built.partition_spec_id(self.spec).build().map_err(|_| Error::Unsupported("a data file without its metrics"))?;
+            let file = built
+                .partition_spec_id(self.spec)
+                .build()
+                .map_err(|_| Error::Unsupported("a data file without its metrics"))?;
             self.written.rows += file.record_count();
             self.written.bytes += file.file_size_in_bytes();
             self.written.files.push(file);

@@ -1,0 +1,78 @@
+//! What is read from a request.
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use kit::Scope;
+use kit::http::PageRequest;
+use lakehouse::{Namespace, TableName};
+use serde::de::DeserializeOwned;
+
+use super::envelope::{Refusal, envelope};
+use crate::error::{Error, Result};
+use crate::ops::Key;
+
+/// On whose behalf the request is made.
+pub struct Caller(pub Scope);
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Refusal;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> std::result::Result<Self, Refusal> {
+        Scope::from_headers(&parts.headers).map(Self).map_err(|error| Error::from(error).into())
+    }
+}
+
+/// A JSON body, with the bytes it was read from.
+pub struct Body<T> {
+    pub value: T,
+    bytes: Bytes,
+}
+
+impl<T> Body<T> {
+    /// The request's Idempotency-Key, bound to this body.
+    pub fn key(&self, headers: &HeaderMap, operation: &str) -> Result<Option<Key>> {
+        let Some(header) = headers.get("idempotency-key") else { return Ok(None) };
+        let text = header.to_str().map_err(|_| Error::Invalid("an Idempotency-Key is plain text".to_owned()))?;
+        Key::new(text, operation, &self.bytes).map(Some)
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = axum::response::Response;
+    async fn from_request(request: Request, state: &S) -> std::result::Result<Self, Self::Rejection> {
+        use axum::response::IntoResponse;
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection: BytesRejection| {
+            let status = rejection.status();
+            let kind = if status == StatusCode::PAYLOAD_TOO_LARGE {
+                "PayloadTooLargeException"
+            } else {
+                "BadRequestException"
+            };
+            envelope(status, kind, "the body could not be read")
+        })?;
+        let value = serde_json::from_slice(&bytes).map_err(|error| {
+            Refusal::from(Error::Invalid(format!("the body is not understood: {error}"))).into_response()
+        })?;
+        Ok(Self { value, bytes })
+    }
+}
+
+/// A namespace as it stands in a path: levels separated by the unit separator. A name that could
+/// never have been created does not exist.
+pub fn namespace(segment: &str) -> Result<Namespace> {
+    Namespace::new(segment.split('\u{1f}').map(str::to_owned).collect()).map_err(|_| Error::NoSuchNamespace)
+}
+
+pub fn table(namespace_segment: &str, name: &str) -> Result<TableName> {
+    TableName::new(namespace(namespace_segment)?, name).map_err(|_| Error::NoSuchTable)
+}
+
+/// Iceberg lists answer everything unless the client sends a page token, be it an empty one.
+pub fn page(request: &PageRequest) -> Result<Option<(String, usize)>> {
+    let Some(token) = &request.page_token else { return Ok(None) };
+    let invalid = |error: kit::http::PageError| Error::Invalid(error.to_string());
+    let after = if token.is_empty() { None } else { request.after::<String>().map_err(invalid)? };
+    Ok(Some((after.unwrap_or_default(), request.size().map_err(invalid)?)))
+}

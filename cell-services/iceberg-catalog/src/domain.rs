@@ -1,0 +1,7 @@
+//! What the catalog decides, without doing any of it.
+
+pub mod alias;
+pub mod commit;
+pub mod creation;
+pub mod location;
+pub mod view;
