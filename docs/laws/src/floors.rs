@@ -25,7 +25,8 @@ fn may_use(user: &Member, used: &Member) -> bool {
         // The router knows words only.
         3 if user.name == "router" => to == 0,
         3 => to < 3,
-        _ => to == 0,
+        // Outside: words, and the client that any outsider could link.
+        _ => to == 0 || used.name == "flight-sql",
     }
 }
 
