@@ -1,0 +1,151 @@
+//! Cells.
+
+use axum::extract::{Path, State};
+use contracts::CellId;
+use http::StatusCode;
+use kit::fault::Problem;
+use kit::http::{Json, Page, PageRequest};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+use super::Query;
+use crate::Tenancy;
+use crate::domain::access::Caller;
+use crate::domain::placement::{CellKind, CellState};
+use crate::error::Error;
+use crate::ops::cells::{self, Registration};
+use crate::store::cells::CellStatus;
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PutCell {
+    /// `ip:port` of the gateway.
+    #[schema(example = "127.0.2.1:8080")]
+    http: String,
+    /// `ip:port` of the SQL edge.
+    #[schema(example = "127.0.2.1:50133")]
+    flight: String,
+    kind: CellKind,
+    /// Owner of a dedicated cell; its first tenant decides when absent.
+    organisation: Option<String>,
+    /// As it is when absent; `active` for a new cell.
+    state: Option<CellState>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CreateCell {
+    id: CellId,
+    http: String,
+    flight: String,
+    kind: CellKind,
+    organisation: Option<String>,
+    state: Option<CellState>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContractsView {
+    version: i32,
+    sha256: String,
+    /// Differences between the contracts and the cell's brokers; empty when there is none.
+    drift: Vec<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    reported_at: OffsetDateTime,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CellView {
+    id: String,
+    http: String,
+    flight: String,
+    kind: CellKind,
+    organisation: Option<String>,
+    state: CellState,
+    /// Tenants that the caller may see.
+    tenants: i64,
+    /// Null until the cell has reported.
+    contracts: Option<ContractsView>,
+}
+
+impl TryFrom<CellStatus> for CellView {
+    type Error = Error;
+    fn try_from(status: CellStatus) -> Result<Self, Error> {
+        let report = status.contracts_version.zip(status.contracts_sha256).zip(status.drift.zip(status.reported_at));
+        let contracts =
+            report.map(|((version, sha256), (drift, reported_at))| ContractsView { version, sha256, drift, reported_at });
+        Ok(Self {
+            kind: status.cell.kind()?,
+            state: status.cell.state()?,
+            id: status.cell.id,
+            http: status.cell.http,
+            flight: status.cell.flight,
+            organisation: status.cell.organisation,
+            tenants: status.tenants,
+            contracts,
+        })
+    }
+}
+
+fn cell_id(text: String) -> Result<CellId, Error> {
+    CellId::new(text).map_err(|_| Error::NotFound("cell"))
+}
+
+/// Register a cell.
+#[utoipa::path(
+    post, path = "/api/v1/cells", tag = "cells", request_body = CreateCell,
+    responses((status = 201, body = CellView), (status = 401), (status = 403), (status = 409), (status = 422), (status = 503)),
+)]
+pub async fn create(
+    State(tenancy): State<Tenancy>,
+    caller: Caller,
+    Json(body): Json<CreateCell>,
+) -> Result<(StatusCode, Json<CellView>), Problem> {
+    let CreateCell { id, http, flight, kind, organisation, state } = body;
+    let new = Registration { http, flight, kind, organisation, state };
+    let status = cells::put(&tenancy, &caller, &id, &new, true).await?;
+    Ok((StatusCode::CREATED, Json(status.try_into()?)))
+}
+
+/// Register a cell or change it; saying the same again changes nothing.
+#[utoipa::path(
+    put, path = "/api/v1/cells/{cell}", tag = "cells", params(("cell" = String, Path)), request_body = PutCell,
+    responses((status = 200, body = CellView), (status = 401), (status = 403), (status = 404), (status = 409), (status = 412), (status = 422), (status = 503)),
+)]
+pub async fn put(
+    State(tenancy): State<Tenancy>,
+    caller: Caller,
+    Path(cell): Path<String>,
+    Json(body): Json<PutCell>,
+) -> Result<Json<CellView>, Problem> {
+    let PutCell { http, flight, kind, organisation, state } = body;
+    let new = Registration { http, flight, kind, organisation, state };
+    Ok(Json(cells::put(&tenancy, &caller, &cell_id(cell)?, &new, false).await?.try_into()?))
+}
+
+#[utoipa::path(get, path = "/api/v1/cells", tag = "cells", params(PageRequest), responses((status = 200, body = Page<CellView>), (status = 401), (status = 403)))]
+pub async fn list(
+    State(tenancy): State<Tenancy>,
+    caller: Caller,
+    Query(page): Query<PageRequest>,
+) -> Result<Json<Page<CellView>>, Problem> {
+    let (size, after) = (page.size()?, page.after::<String>()?);
+    let rows = cells::list(&tenancy, &caller, after.as_deref(), size as i64 + 1).await?;
+    let page = Page::of(rows, size, |status| status.cell.id.clone());
+    let data = page.data.into_iter().map(CellView::try_from).collect::<Result<_, _>>()?;
+    Ok(Json(Page { data, next_page_token: page.next_page_token }))
+}
+
+#[utoipa::path(get, path = "/api/v1/cells/{cell}", tag = "cells", params(("cell" = String, Path)), responses((status = 200, body = CellView), (status = 401), (status = 404)))]
+pub async fn get(State(tenancy): State<Tenancy>, caller: Caller, Path(cell): Path<String>) -> Result<Json<CellView>, Problem> {
+    Ok(Json(cells::find(&tenancy, &caller, &cell).await?.try_into()?))
+}
+
+/// Remove a cell without tenants.
+#[utoipa::path(delete, path = "/api/v1/cells/{cell}", tag = "cells", params(("cell" = String, Path)), responses((status = 204), (status = 401), (status = 403), (status = 404), (status = 412), (status = 503)))]
+pub async fn remove(State(tenancy): State<Tenancy>, caller: Caller, Path(cell): Path<String>) -> Result<StatusCode, Problem> {
+    cells::remove(&tenancy, &caller, &cell_id(cell)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

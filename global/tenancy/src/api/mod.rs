@@ -1,0 +1,65 @@
+//! HTTP: parse → operation → view.
+
+mod cells;
+mod contracts;
+mod feeds;
+mod organisations;
+mod tenants;
+
+use ::contracts::Claims;
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use kit::fault::{Kind, Problem};
+use serde::de::DeserializeOwned;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Tenancy;
+use crate::domain::access::Caller;
+use crate::error::Error;
+
+/// Everything clients may reach.
+pub fn router(tenancy: Tenancy) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(organisations::create, organisations::list))
+        .routes(routes!(organisations::get))
+        .routes(routes!(cells::create, cells::list))
+        .routes(routes!(cells::put, cells::get, cells::remove))
+        .routes(routes!(tenants::create, tenants::list))
+        .routes(routes!(tenants::get, tenants::remove))
+        .routes(routes!(tenants::add_host))
+        .routes(routes!(tenants::remove_host))
+        .routes(routes!(tenants::place, tenants::placements))
+        .routes(routes!(contracts::list))
+        .with_state(tenancy)
+}
+
+/// What only the router and cells may reach; the host guards it.
+pub fn internal_router(tenancy: Tenancy) -> axum::Router {
+    use axum::routing::{get, post};
+    axum::Router::new()
+        .route("/internal/v1/routing", get(feeds::routing))
+        .route("/internal/v1/contracts/bundle", get(feeds::bundle))
+        .route("/internal/v1/cells/{cell}/report", post(feeds::report))
+        .with_state(tenancy)
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let claims = parts.extensions.get::<Claims>().map(Caller::from_claims);
+        Ok(claims.ok_or(Error::Unauthenticated)?)
+    }
+}
+
+/// Query parameters; malformed ones are a problem document.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        axum::extract::Query::try_from_uri(&parts.uri)
+            .map(|axum::extract::Query(value)| Self(value))
+            .map_err(|rejection| Problem::new(Kind::Invalid, "request/query", rejection.body_text()))
+    }
+}

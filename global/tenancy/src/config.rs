@@ -1,0 +1,33 @@
+//! Settings with defaults that work on a laptop.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// A tenant's own host is `<tenant>.<host_suffix>`.
+    pub host_suffix: String,
+    /// Hosts a tenant may have besides its own.
+    pub max_custom_hosts: usize,
+    /// Readers of the routing feed at the same time.
+    pub max_feed_readers: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { host_suffix: "localhost".to_owned(), max_custom_hosts: 20, max_feed_readers: 1000 }
+    }
+}
+
+impl Settings {
+    /// Says what is wrong, in words for the operator.
+    pub fn validate(&self) -> Result<(), String> {
+        if crate::domain::host::normalise(&format!("x.{}", self.host_suffix)).is_none() {
+            return Err("host_suffix must be a lower-case DNS name".to_owned());
+        }
+        if self.max_feed_readers == 0 {
+            return Err("max_feed_readers must be above 0".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+//! Pure types and decisions.
+
+pub mod access;
+pub mod host;
+pub mod placement;

@@ -1,0 +1,114 @@
+//! What can go wrong, and what a caller is told of it.
+
+use std::time::Duration;
+
+use kit::fault::{Fault, Kind};
+
+use crate::domain::placement::PlacementRefused;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("a valid token for the global plane is required")]
+    Unauthenticated,
+    #[error("this needs an administrator of the platform")]
+    Forbidden,
+    #[error("only the cell itself reports for it")]
+    NotTheCell,
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    #[error("the {0} exists already")]
+    Exists(&'static str),
+    #[error("{0}")]
+    Invalid(&'static str),
+    #[error("{0}")]
+    Placement(&'static str),
+    #[error("the cell still has tenants")]
+    CellInUse,
+    #[error("tenants cannot move between cells yet")]
+    NoMoves,
+    #[error("too many readers of the feed")]
+    TooManyReaders,
+    #[error("this process is not the elected writer")]
+    NotWriter,
+    #[error("the database does not answer")]
+    DatabaseAway(#[source] sqlx::Error),
+    #[error("the database refused a statement")]
+    Database(#[source] sqlx::Error),
+    #[error("the database schema is not usable")]
+    Schema(#[source] sqlx::migrate::MigrateError),
+    #[error("{0}")]
+    Broken(&'static str),
+    #[error("the bundle cannot be signed")]
+    Signing(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => {
+                Error::DatabaseAway(error)
+            }
+            other => Error::Database(other),
+        }
+    }
+}
+
+impl From<PlacementRefused> for Error {
+    fn from(refused: PlacementRefused) -> Self {
+        match refused {
+            PlacementRefused::UnknownCell => Error::Invalid("the cell does not exist"),
+            PlacementRefused::Draining => Error::Placement("the cell takes no new tenants"),
+            PlacementRefused::Foreign => Error::Placement("the cell is dedicated to another organisation"),
+            PlacementRefused::NoSharedCell => Error::Placement("no cell takes new tenants"),
+            PlacementRefused::NotYours => Error::Forbidden,
+        }
+    }
+}
+
+impl Error {
+    /// Turns a unique violation into "exists already".
+    pub fn exists(error: sqlx::Error, what: &'static str) -> Self {
+        match error.as_database_error() {
+            Some(database) if database.is_unique_violation() => Error::Exists(what),
+            _ => error.into(),
+        }
+    }
+}
+
+impl Fault for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Error::Unauthenticated => Kind::Unauthenticated,
+            Error::Forbidden | Error::NotTheCell => Kind::Forbidden,
+            Error::NotFound(_) => Kind::NotFound,
+            Error::Exists(_) => Kind::Conflict,
+            Error::Invalid(_) => Kind::Invalid,
+            Error::Placement(_) | Error::CellInUse | Error::NoMoves => Kind::Precondition,
+            Error::TooManyReaders => Kind::TooMany,
+            Error::NotWriter | Error::DatabaseAway(_) => Kind::Unavailable,
+            Error::Database(_) | Error::Schema(_) | Error::Broken(_) | Error::Signing(_) => Kind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Error::Unauthenticated => "tenancy/unauthenticated",
+            Error::Forbidden => "tenancy/forbidden",
+            Error::NotTheCell => "tenancy/not-the-cell",
+            Error::NotFound(_) => "tenancy/not-found",
+            Error::Exists(_) => "tenancy/exists",
+            Error::Invalid(_) => "tenancy/invalid",
+            Error::Placement(_) => "tenancy/placement",
+            Error::CellInUse => "tenancy/cell-in-use",
+            Error::NoMoves => "tenancy/no-moves",
+            Error::TooManyReaders => "tenancy/too-many-readers",
+            Error::NotWriter => "tenancy/not-writer",
+            Error::DatabaseAway(_) => "tenancy/unavailable",
+            Error::Database(_) | Error::Schema(_) | Error::Broken(_) | Error::Signing(_) => "tenancy/internal",
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        matches!(self, Error::NotWriter | Error::TooManyReaders).then_some(Duration::from_secs(1))
+    }
+}

@@ -1,0 +1,164 @@
+//! Cells: registered by the platform's administrators, reported on by themselves.
+
+use contracts::CellId;
+use contracts::bundle::CellReport;
+use contracts::routing::{CellEndpoint, Change};
+
+use crate::Tenancy;
+use crate::domain::access::Caller;
+use crate::domain::placement::{CellKind, CellState, is_endpoint};
+use crate::error::Error;
+use crate::store::cells::{self, Cell, CellStatus};
+use crate::store::{organisations, routing};
+
+/// A report with more or longer findings is cut by the cell, not by us.
+const MAX_FINDINGS: usize = 1000;
+const MAX_FINDING_BYTES: usize = 2000;
+
+/// What an administrator says about a cell; `None` keeps what is stored.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    pub http: String,
+    pub flight: String,
+    pub kind: CellKind,
+    pub organisation: Option<String>,
+    pub state: Option<CellState>,
+}
+
+fn endpoint(cell: &Cell) -> Result<CellEndpoint, Error> {
+    let id = CellId::new(cell.id.clone()).map_err(|_| Error::Broken("a stored name is not well formed"))?;
+    Ok(CellEndpoint { cell: id, http: cell.http.clone(), flight: cell.flight.clone() })
+}
+
+/// What the cell will be, or why it cannot be that.
+fn merge(id: &CellId, old: Option<&Cell>, new: &Registration, tenants: i64) -> Result<Cell, Error> {
+    if !is_endpoint(&new.http) || !is_endpoint(&new.flight) {
+        return Err(Error::Invalid("http and flight are an IP address and a port"));
+    }
+    if new.kind == CellKind::Shared && new.organisation.is_some() {
+        return Err(Error::Invalid("a shared cell belongs to no organisation"));
+    }
+    if old.is_some_and(|o| o.kind != new.kind.name()) {
+        return Err(Error::Placement("a cell's kind does not change"));
+    }
+    let owner = old.and_then(|o| o.organisation.clone());
+    if tenants > 0 && new.organisation.is_some() && new.organisation != owner {
+        return Err(Error::Placement("the cell has another organisation's tenants"));
+    }
+    let state = new.state.map(|s| s.name().to_owned()).or_else(|| old.map(|o| o.state.clone()));
+    Ok(Cell {
+        id: id.to_string(),
+        http: new.http.clone(),
+        flight: new.flight.clone(),
+        kind: new.kind.name().to_owned(),
+        organisation: new.organisation.clone().or(owner),
+        state: state.unwrap_or_else(|| CellState::Active.name().to_owned()),
+    })
+}
+
+/// Registers or changes a cell. The log grows only when its address does change, so a site may say
+/// the same at every start. `create` refuses a cell that exists.
+pub async fn put(tenancy: &Tenancy, caller: &Caller, id: &CellId, new: &Registration, create: bool) -> Result<CellStatus, Error> {
+    if !caller.is_platform() {
+        return Err(Error::Forbidden);
+    }
+    let mut db = tenancy.0.election.begin(&tenancy.0.pool).await?;
+    if let Some(organisation) = &new.organisation {
+        organisations::find(&mut db, organisation).await?.ok_or(Error::Invalid("the organisation does not exist"))?;
+    }
+    let old = cells::lock(&mut db, id.as_str()).await?;
+    if create && old.is_some() {
+        return Err(Error::Exists("cell"));
+    }
+    let tenants = cells::tenants_in(&mut db, id.as_str()).await?;
+    let cell = merge(id, old.as_ref(), new, tenants)?;
+    if old.as_ref() != Some(&cell) {
+        cells::upsert(&mut db, &cell).await?;
+    }
+    let moved = old.is_none_or(|o| o.http != cell.http || o.flight != cell.flight);
+    let mut head = None;
+    if moved {
+        let change = Change::CellUpserted { endpoint: endpoint(&cell)? };
+        head = Some(routing::append(&mut db, &change, &caller.subject).await?);
+    }
+    let status = cells::list(&mut db, None, Some(id.as_str()), None, 1).await?.pop().ok_or(Error::NotFound("cell"))?;
+    db.commit().await?;
+    head.into_iter().for_each(|head| tenancy.heard(head));
+    Ok(status)
+}
+
+pub async fn list(tenancy: &Tenancy, caller: &Caller, after: Option<&str>, limit: i64) -> Result<Vec<CellStatus>, Error> {
+    if caller.horizon() == Some("") {
+        return Err(Error::Forbidden);
+    }
+    cells::list(&mut *tenancy.0.pool.acquire().await?, caller.horizon(), None, after, limit).await
+}
+
+pub async fn find(tenancy: &Tenancy, caller: &Caller, id: &str) -> Result<CellStatus, Error> {
+    if caller.horizon() == Some("") {
+        return Err(Error::NotFound("cell"));
+    }
+    let found = cells::list(&mut *tenancy.0.pool.acquire().await?, caller.horizon(), Some(id), None, 1).await?.pop();
+    found.ok_or(Error::NotFound("cell"))
+}
+
+pub async fn remove(tenancy: &Tenancy, caller: &Caller, id: &CellId) -> Result<(), Error> {
+    if !caller.is_platform() {
+        return Err(Error::Forbidden);
+    }
+    let mut db = tenancy.0.election.begin(&tenancy.0.pool).await?;
+    cells::lock(&mut db, id.as_str()).await?.ok_or(Error::NotFound("cell"))?;
+    if cells::tenants_in(&mut db, id.as_str()).await? > 0 {
+        return Err(Error::CellInUse);
+    }
+    cells::delete(&mut db, id.as_str()).await?;
+    let head = routing::append(&mut db, &Change::CellRemoved { cell: id.clone() }, &caller.subject).await?;
+    db.commit().await?;
+    tenancy.heard(head);
+    Ok(())
+}
+
+/// `peer` is the SPIFFE id of the connection: a cell reports for itself and for nobody else.
+pub async fn report(tenancy: &Tenancy, peer: &str, cell: &CellId, report: &CellReport) -> Result<(), Error> {
+    if !peer.starts_with(&contracts::services::spiffe_id(cell.as_str(), "")) {
+        return Err(Error::NotTheCell);
+    }
+    let well_formed = report.contracts_sha256.len() == 64
+        && report.contracts_sha256.bytes().all(|b| b.is_ascii_hexdigit())
+        && report.drift.len() <= MAX_FINDINGS
+        && report.drift.iter().all(|finding| finding.len() <= MAX_FINDING_BYTES);
+    let version = i32::try_from(report.contracts_version).ok().filter(|_| well_formed);
+    let version = version.ok_or(Error::Invalid("the report is not well formed"))?;
+    let mut db = tenancy.0.pool.begin().await?;
+    if !cells::report(&mut db, cell.as_str(), version, &report.contracts_sha256, &report.drift).await? {
+        return Err(Error::NotFound("cell"));
+    }
+    Ok(db.commit().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registration(kind: CellKind, organisation: Option<&str>) -> Registration {
+        Registration {
+            http: "127.0.2.1:8080".into(),
+            flight: "127.0.2.1:50133".into(),
+            kind,
+            organisation: organisation.map(str::to_owned),
+            state: None,
+        }
+    }
+
+    #[test]
+    fn a_cell_keeps_its_kind_and_its_owner() {
+        let id = CellId::new("dedicated-1").unwrap();
+        let owned = merge(&id, None, &registration(CellKind::Dedicated, Some("globex")), 0).unwrap();
+        let again = merge(&id, Some(&owned), &registration(CellKind::Dedicated, None), 3).unwrap();
+        assert_eq!(again, owned);
+        assert!(merge(&id, Some(&owned), &registration(CellKind::Shared, None), 0).is_err());
+        assert!(merge(&id, Some(&owned), &registration(CellKind::Dedicated, Some("acme")), 1).is_err());
+        assert!(merge(&id, Some(&owned), &registration(CellKind::Dedicated, Some("acme")), 0).is_ok());
+        assert!(merge(&id, None, &registration(CellKind::Shared, Some("acme")), 0).is_err());
+    }
+}

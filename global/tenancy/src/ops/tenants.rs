@@ -1,0 +1,166 @@
+//! Tenants: created and placed in one transaction, under one writer.
+
+use contracts::routing::{Change, Route};
+use contracts::{CellId, Generation, TenantId};
+use sqlx::PgTransaction;
+use time::OffsetDateTime;
+
+use crate::Tenancy;
+use crate::domain::access::Caller;
+use crate::domain::host::{RESERVED_TENANTS, is_reserved, normalise};
+use crate::domain::placement::{CellKind, choose};
+use crate::error::Error;
+use crate::store::tenants::{self, Tenant};
+use crate::store::{cells, organisations, routing, writer};
+
+const ACTIVE: &str = "active";
+
+fn placed(tenant: &Tenant) -> Result<Change, Error> {
+    let ill_formed = |_| Error::Broken("a stored name is not well formed");
+    let cell = tenant.cell.clone().ok_or(Error::Broken("an active tenant has no cell"))?;
+    Ok(Change::TenantPlaced {
+        route: Route {
+            tenant: TenantId::new(tenant.id.clone()).map_err(ill_formed)?,
+            cell: CellId::new(cell).map_err(ill_formed)?,
+            generation: Generation(tenant.generation.unsigned_abs()),
+            hosts: tenant.hosts.clone(),
+        },
+    })
+}
+
+/// Reads the tenant as it is now, logs its route and commits.
+async fn publish(tenancy: &Tenancy, caller: &Caller, mut db: PgTransaction<'static>, id: &TenantId) -> Result<Tenant, Error> {
+    let tenant = tenants::lock(&mut db, id.as_str()).await?.ok_or(Error::NotFound("tenant"))?;
+    let head = routing::append(&mut db, &placed(&tenant)?, &caller.subject).await?;
+    db.commit().await?;
+    tenancy.heard(head);
+    Ok(tenant)
+}
+
+/// The tenant, locked, if the caller administers it; unknown to anybody else.
+async fn lock_own(db: &mut PgTransaction<'static>, caller: &Caller, id: &TenantId) -> Result<Tenant, Error> {
+    let tenant = tenants::lock(db, id.as_str()).await?;
+    tenant.filter(|t| t.state == ACTIVE && caller.administers(&t.organisation)).ok_or(Error::NotFound("tenant"))
+}
+
+/// Creates and places a tenant: it has a cell, a generation and a host, or it does not exist. The
+/// same again is answered with what is there. The flag says whether it is new.
+pub async fn create(
+    tenancy: &Tenancy,
+    caller: &Caller,
+    id: &TenantId,
+    organisation: &str,
+    named_cell: Option<&str>,
+) -> Result<(Tenant, bool), Error> {
+    if !caller.administers(organisation) {
+        return Err(Error::Forbidden);
+    }
+    if RESERVED_TENANTS.contains(&id.as_str()) {
+        return Err(Error::Invalid("the id is a name of the platform's own"));
+    }
+    let mut db = tenancy.0.election.begin(&tenancy.0.pool).await?;
+    if let Some(existing) = tenants::lock(&mut db, id.as_str()).await? {
+        let same = existing.state == ACTIVE
+            && existing.organisation == organisation
+            && named_cell.is_none_or(|cell| existing.cell.as_deref() == Some(cell));
+        return if same { Ok((existing, false)) } else { Err(Error::Exists("tenant")) };
+    }
+    organisations::find(&mut db, organisation).await?.ok_or(Error::Invalid("the organisation does not exist"))?;
+    let candidates = cells::candidates(&mut db).await?;
+    let chosen = choose(&candidates, organisation, named_cell, caller.is_platform())?;
+    if chosen.kind == CellKind::Dedicated && chosen.organisation.is_none() {
+        // The first tenant makes the cell its organisation's.
+        let cell = cells::lock(&mut db, &chosen.id).await?.ok_or(Error::NotFound("cell"))?;
+        cells::upsert(&mut db, &cells::Cell { organisation: Some(organisation.to_owned()), ..cell }).await?;
+    }
+    let generation = writer::next_generation(&mut db).await?;
+    tenants::insert(&mut db, id.as_str(), organisation, &chosen.id, generation).await?;
+    tenants::record_placement(&mut db, id.as_str(), &chosen.id, generation).await?;
+    tenants::add_host(&mut db, id.as_str(), &format!("{id}.{}", tenancy.0.settings.host_suffix)).await?;
+    publish(tenancy, caller, db, id).await.map(|tenant| (tenant, true))
+}
+
+/// A new generation: every request that carries an older one is refused from then on. Only the
+/// same cell for now, because a tenant's data does not move by itself.
+pub async fn place(tenancy: &Tenancy, caller: &Caller, id: &TenantId, cell: &str) -> Result<Tenant, Error> {
+    let mut db = tenancy.0.election.begin(&tenancy.0.pool).await?;
+    let tenant = lock_own(&mut db, caller, id).await?;
+    if tenant.cell.as_deref() != Some(cell) {
+        return Err(Error::NoMoves);
+    }
+    let generation = writer::next_generation(&mut db).await?;
+    tenants::set_generation(&mut db, id.as_str(), cell, generation).await?;
+    tenants::record_placement(&mut db, id.as_str(), cell, generation).await?;
+    publish(tenancy, caller, db, id).await
+}
+
+pub async fn placements(
+    tenancy: &Tenancy,
+    caller: &Caller,
+    id: &TenantId,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<(i64, String, OffsetDateTime)>, Error> {
+    find(tenancy, caller, id).await?;
+    tenants::placements(&mut *tenancy.0.pool.acquire().await?, id.as_str(), before, limit).await
+}
+
+pub async fn list(
+    tenancy: &Tenancy,
+    caller: &Caller,
+    organisation: Option<&str>,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Tenant>, Error> {
+    tenants::list(&mut *tenancy.0.pool.acquire().await?, caller.horizon(), organisation, None, after, limit).await
+}
+
+pub async fn find(tenancy: &Tenancy, caller: &Caller, id: &TenantId) -> Result<Tenant, Error> {
+    let mut db = tenancy.0.pool.acquire().await?;
+    let found = tenants::list(&mut db, caller.horizon(), None, Some(id.as_str()), None, 1).await?.pop();
+    found.ok_or(Error::NotFound("tenant"))
+}
+
+/// The tenant leaves the routing table; its data stays in the cell until somebody removes it there.
+pub async fn remove(tenancy: &Tenancy, caller: &Caller, id: &TenantId) -> Result<(), Error> {
+    let mut db = tenancy.0.election.begin(&tenancy.0.pool).await?;
+    lock_own(&mut db, caller, id).await?;
+    tenants::remove(&mut db, id.as_str()).await?;
+    let head = routing::append(&mut db, &Change::TenantRemoved { tenant: id.clone() }, &caller.subject).await?;
+    db.commit().await?;
+    tenancy.heard(head);
+    Ok(())
+}
+
+/// Adds a host of the tenant's own. Whether its DNS leads here is the tenant's business; two
+/// tenants never share one.
+pub async fn add_host(tenancy: &Tenancy, caller: &Caller, id: &TenantId, host: &str) -> Result<Tenant, Error> {
+    let host = normalise(host).ok_or(Error::Invalid("the host is not a DNS name"))?;
+    if is_reserved(&host, &tenancy.0.settings.host_suffix) {
+        return Err(Error::Invalid("the host lies under the platform's own name"));
+    }
+    let mut db = tenancy.0.election.begin(&tenancy.0.pool).await?;
+    let tenant = lock_own(&mut db, caller, id).await?;
+    if tenant.hosts.contains(&host) {
+        return Ok(tenant);
+    }
+    if tenant.hosts.len() > tenancy.0.settings.max_custom_hosts {
+        return Err(Error::Placement("the tenant has as many hosts as it may have"));
+    }
+    tenants::add_host(&mut db, id.as_str(), &host).await?;
+    publish(tenancy, caller, db, id).await
+}
+
+pub async fn remove_host(tenancy: &Tenancy, caller: &Caller, id: &TenantId, host: &str) -> Result<Tenant, Error> {
+    let host = normalise(host).ok_or(Error::NotFound("host"))?;
+    if is_reserved(&host, &tenancy.0.settings.host_suffix) {
+        return Err(Error::Invalid("a tenant keeps its own host"));
+    }
+    let mut db = tenancy.0.election.begin(&tenancy.0.pool).await?;
+    let tenant = lock_own(&mut db, caller, id).await?;
+    if !tenant.hosts.contains(&host) {
+        return Err(Error::NotFound("host"));
+    }
+    tenants::remove_host(&mut db, id.as_str(), &host).await?;
+    publish(tenancy, caller, db, id).await
+}

@@ -1,0 +1,134 @@
+//! Cells and what they report.
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+use crate::domain::placement::{Candidate, CellKind, CellState};
+use crate::error::Error;
+
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Cell {
+    pub id: String,
+    pub http: String,
+    pub flight: String,
+    pub kind: String,
+    pub organisation: Option<String>,
+    pub state: String,
+}
+
+impl Cell {
+    pub fn kind(&self) -> Result<CellKind, Error> {
+        CellKind::parse(&self.kind).ok_or(Error::Broken("a stored cell kind is not known"))
+    }
+
+    pub fn state(&self) -> Result<CellState, Error> {
+        CellState::parse(&self.state).ok_or(Error::Broken("a stored cell state is not known"))
+    }
+}
+
+/// A cell with what is known about it.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct CellStatus {
+    #[sqlx(flatten)]
+    pub cell: Cell,
+    pub tenants: i64,
+    pub contracts_version: Option<i32>,
+    pub contracts_sha256: Option<String>,
+    pub drift: Option<Vec<String>>,
+    pub reported_at: Option<OffsetDateTime>,
+}
+
+/// Locked for the writer's transaction.
+pub async fn lock(db: &mut PgConnection, id: &str) -> Result<Option<Cell>, Error> {
+    let row = sqlx::query_as("select id, http, flight, kind, organisation, state from cells where id = $1 for update");
+    Ok(row.bind(id).fetch_optional(db).await?)
+}
+
+pub async fn upsert(db: &mut PgConnection, cell: &Cell) -> Result<(), Error> {
+    sqlx::query(
+        "insert into cells (id, http, flight, kind, organisation, state) values ($1, $2, $3, $4, $5, $6)
+         on conflict (id) do update set http = excluded.http, flight = excluded.flight,
+           organisation = excluded.organisation, state = excluded.state",
+    )
+    .bind(&cell.id)
+    .bind(&cell.http)
+    .bind(&cell.flight)
+    .bind(&cell.kind)
+    .bind(&cell.organisation)
+    .bind(&cell.state)
+    .execute(db)
+    .await
+    .map_err(|error| Error::exists(error, "address, on another cell,"))?;
+    Ok(())
+}
+
+pub async fn delete(db: &mut PgConnection, id: &str) -> Result<(), Error> {
+    sqlx::query("delete from cells where id = $1").bind(id).execute(db).await?;
+    Ok(())
+}
+
+pub async fn tenants_in(db: &mut PgConnection, id: &str) -> Result<i64, Error> {
+    let (count,): (i64,) =
+        sqlx::query_as("select count(*) from tenants where cell = $1").bind(id).fetch_one(db).await?;
+    Ok(count)
+}
+
+/// All cells with their load, for the placement policy. There are tens of cells, not thousands.
+pub async fn candidates(db: &mut PgConnection) -> Result<Vec<Candidate>, Error> {
+    let rows: Vec<(String, String, String, Option<String>, i64)> = sqlx::query_as(
+        "select c.id, c.kind, c.state, c.organisation, (select count(*) from tenants t where t.cell = c.id)
+         from cells c order by c.id",
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|(id, kind, state, organisation, tenants)| {
+            let kind = CellKind::parse(&kind).ok_or(Error::Broken("a stored cell kind is not known"))?;
+            let state = CellState::parse(&state).ok_or(Error::Broken("a stored cell state is not known"))?;
+            Ok(Candidate { id, kind, state, organisation, tenants })
+        })
+        .collect()
+}
+
+/// Cells after `after`; for an organisation, only shared cells and its own.
+pub async fn list(
+    db: &mut PgConnection,
+    horizon: Option<&str>,
+    only: Option<&str>,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<CellStatus>, Error> {
+    let rows = sqlx::query_as(
+        "select c.id, c.http, c.flight, c.kind, c.organisation, c.state,
+                (select count(*) from tenants t where t.cell = c.id and ($1::text is null or t.organisation = $1)) as tenants,
+                r.contracts_version, r.contracts_sha256, r.drift, r.reported_at
+         from cells c left join cell_reports r on r.cell = c.id
+         where ($1::text is null or c.kind = 'shared' or c.organisation = $1)
+           and ($2::text is null or c.id = $2) and ($3::text is null or c.id > $3)
+         order by c.id limit $4",
+    );
+    Ok(rows.bind(horizon).bind(only).bind(after).bind(limit).fetch_all(db).await?)
+}
+
+/// Answers whether the cell exists.
+pub async fn report(
+    db: &mut PgConnection,
+    id: &str,
+    contracts_version: i32,
+    contracts_sha256: &str,
+    drift: &[String],
+) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "insert into cell_reports (cell, contracts_version, contracts_sha256, drift, reported_at)
+         select id, $2, $3, $4, now() from cells where id = $1
+         on conflict (cell) do update set contracts_version = excluded.contracts_version,
+           contracts_sha256 = excluded.contracts_sha256, drift = excluded.drift, reported_at = excluded.reported_at",
+    )
+    .bind(id)
+    .bind(contracts_version)
+    .bind(contracts_sha256)
+    .bind(drift)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}

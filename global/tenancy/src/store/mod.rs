@@ -1,0 +1,8 @@
+//! The only SQL of this crate.
+
+pub mod cells;
+pub mod contracts;
+pub mod organisations;
+pub mod routing;
+pub mod tenants;
+pub mod writer;

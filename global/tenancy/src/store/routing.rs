@@ -1,0 +1,79 @@
+//! The routing log and the table it leads to.
+
+use contracts::routing::{CellEndpoint, Change, Route, Table};
+use contracts::{CellId, Generation, TenantId};
+use sqlx::PgConnection;
+use sqlx::types::Json;
+
+use crate::error::Error;
+use crate::store::writer;
+
+/// Wakes the feed.
+pub const CHANNEL: &str = "tenancy_routing";
+
+/// Appends one change under the writer's lock and wakes the feed at commit.
+pub async fn append(db: &mut PgConnection, change: &Change, actor: &str) -> Result<u64, Error> {
+    let version = writer::next_version(db).await?;
+    sqlx::query("insert into routing_log (version, change, actor) values ($1, $2, $3)")
+        .bind(version)
+        .bind(Json(change))
+        .bind(actor)
+        .execute(&mut *db)
+        .await?;
+    sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(version.to_string()).execute(db).await?;
+    Ok(version.unsigned_abs())
+}
+
+pub async fn head(db: &mut PgConnection) -> Result<u64, Error> {
+    let (version,): (i64,) = sqlx::query_as("select version from writer").fetch_one(db).await?;
+    Ok(version.unsigned_abs())
+}
+
+pub async fn after(db: &mut PgConnection, version: u64, limit: i64) -> Result<Vec<(u64, Change)>, Error> {
+    let rows: Vec<(i64, Json<Change>)> =
+        sqlx::query_as("select version, change from routing_log where version > $1 order by version limit $2")
+            .bind(i64::try_from(version).unwrap_or(i64::MAX))
+            .bind(limit)
+            .fetch_all(db)
+            .await?;
+    Ok(rows.into_iter().map(|(version, Json(change))| (version.unsigned_abs(), change)).collect())
+}
+
+/// The whole table at one version. Runs in a transaction that sees one moment of the database.
+pub async fn snapshot(db: &mut PgConnection) -> Result<Table, Error> {
+    sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *db).await?;
+    let mut table = Table { version: head(&mut *db).await?, ..Table::default() };
+    let cells: Vec<(String, String, String)> =
+        sqlx::query_as("select id, http, flight from cells").fetch_all(&mut *db).await?;
+    let ill_formed = |_| Error::Broken("a stored name is not well formed");
+    for (id, http, flight) in cells {
+        let cell = CellId::new(id).map_err(ill_formed)?;
+        table.cells.insert(cell.clone(), CellEndpoint { cell, http, flight });
+    }
+    let routes: Vec<(String, String, i64, Vec<String>)> = sqlx::query_as(
+        "select t.id, t.cell, t.generation, array_agg(h.host order by h.host)
+         from tenants t join hosts h on h.tenant = t.id where t.state = 'active' and t.cell is not null
+         group by t.id, t.cell, t.generation",
+    )
+    .fetch_all(db)
+    .await?;
+    for (id, cell, generation, hosts) in routes {
+        let tenant = TenantId::new(id).map_err(ill_formed)?;
+        let cell = CellId::new(cell).map_err(ill_formed)?;
+        let generation = Generation(generation.unsigned_abs());
+        table.routes.insert(tenant.clone(), Route { tenant, cell, generation, hosts });
+    }
+    Ok(table)
+}
+
+/// Newest migration that was applied, 0 on an empty database.
+pub async fn schema_version(db: &mut PgConnection) -> Result<i64, Error> {
+    let (exists,): (bool,) =
+        sqlx::query_as("select to_regclass('_sqlx_migrations') is not null").fetch_one(&mut *db).await?;
+    if !exists {
+        return Ok(0);
+    }
+    let (version,): (Option<i64>,) =
+        sqlx::query_as("select max(version) from _sqlx_migrations where success").fetch_one(db).await?;
+    Ok(version.unwrap_or(0))
+}

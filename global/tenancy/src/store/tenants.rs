@@ -1,0 +1,125 @@
+//! Tenants, their hosts and their placements.
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+use crate::error::Error;
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Tenant {
+    pub id: String,
+    pub organisation: String,
+    pub state: String,
+    pub cell: Option<String>,
+    pub generation: i64,
+    pub created_at: OffsetDateTime,
+    /// The tenant's own host first.
+    pub hosts: Vec<String>,
+}
+
+/// Locked for the writer's transaction; removed tenants too, because their ids stay taken.
+pub async fn lock(db: &mut PgConnection, id: &str) -> Result<Option<Tenant>, Error> {
+    let row = sqlx::query_as(
+        "select t.id, t.organisation, t.state, t.cell, t.generation, t.created_at,
+                array(select h.host from hosts h where h.tenant = t.id order by position(t.id || '.' in h.host) <> 1, h.host) as hosts
+         from tenants t where t.id = $1 for update",
+    );
+    Ok(row.bind(id).fetch_optional(db).await?)
+}
+
+/// Active tenants after `after`, of one organisation or of all.
+pub async fn list(
+    db: &mut PgConnection,
+    horizon: Option<&str>,
+    organisation: Option<&str>,
+    only: Option<&str>,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Tenant>, Error> {
+    let rows = sqlx::query_as(
+        "select t.id, t.organisation, t.state, t.cell, t.generation, t.created_at,
+                array(select h.host from hosts h where h.tenant = t.id order by position(t.id || '.' in h.host) <> 1, h.host) as hosts
+         from tenants t
+         where t.state = 'active' and ($1::text is null or t.organisation = $1)
+           and ($2::text is null or t.organisation = $2) and ($3::text is null or t.id = $3)
+           and ($4::text is null or t.id > $4)
+         order by t.id limit $5",
+    );
+    Ok(rows.bind(horizon).bind(organisation).bind(only).bind(after).bind(limit).fetch_all(db).await?)
+}
+
+/// The organisation of an active tenant.
+pub async fn organisation_of(db: &mut PgConnection, id: &str) -> Result<Option<String>, Error> {
+    let row: Option<(String,)> = sqlx::query_as("select organisation from tenants where id = $1 and state = 'active'")
+        .bind(id)
+        .fetch_optional(db)
+        .await?;
+    Ok(row.map(|(organisation,)| organisation))
+}
+
+pub async fn insert(db: &mut PgConnection, id: &str, organisation: &str, cell: &str, generation: i64) -> Result<(), Error> {
+    sqlx::query("insert into tenants (id, organisation, cell, generation) values ($1, $2, $3, $4)")
+        .bind(id)
+        .bind(organisation)
+        .bind(cell)
+        .bind(generation)
+        .execute(db)
+        .await
+        .map_err(|error| Error::exists(error, "tenant"))?;
+    Ok(())
+}
+
+pub async fn set_generation(db: &mut PgConnection, id: &str, cell: &str, generation: i64) -> Result<(), Error> {
+    sqlx::query("update tenants set cell = $2, generation = $3 where id = $1 and generation < $3")
+        .bind(id)
+        .bind(cell)
+        .bind(generation)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+pub async fn record_placement(db: &mut PgConnection, id: &str, cell: &str, generation: i64) -> Result<(), Error> {
+    sqlx::query("insert into placements (generation, tenant, cell) values ($1, $2, $3)")
+        .bind(generation)
+        .bind(id)
+        .bind(cell)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Newest first.
+pub async fn placements(
+    db: &mut PgConnection,
+    id: &str,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<(i64, String, OffsetDateTime)>, Error> {
+    let rows = sqlx::query_as(
+        "select generation, cell, placed_at from placements where tenant = $1 and ($2::bigint is null or generation < $2)
+         order by generation desc limit $3",
+    );
+    Ok(rows.bind(id).bind(before).bind(limit).fetch_all(db).await?)
+}
+
+pub async fn remove(db: &mut PgConnection, id: &str) -> Result<(), Error> {
+    sqlx::query("delete from hosts where tenant = $1").bind(id).execute(&mut *db).await?;
+    sqlx::query("update tenants set state = 'removed', cell = null where id = $1").bind(id).execute(db).await?;
+    Ok(())
+}
+
+pub async fn add_host(db: &mut PgConnection, id: &str, host: &str) -> Result<(), Error> {
+    sqlx::query("insert into hosts (host, tenant) values ($1, $2)")
+        .bind(host)
+        .bind(id)
+        .execute(db)
+        .await
+        .map_err(|error| Error::exists(error, "host"))?;
+    Ok(())
+}
+
+pub async fn remove_host(db: &mut PgConnection, id: &str, host: &str) -> Result<(), Error> {
+    sqlx::query("delete from hosts where host = $1 and tenant = $2").bind(host).bind(id).execute(db).await?;
+    Ok(())
+}

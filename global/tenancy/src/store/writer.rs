@@ -1,0 +1,44 @@
+//! The elected writer and the numbers only it issues.
+
+use sqlx::PgConnection;
+
+use crate::error::Error;
+
+/// Tries to become the writer: the lock lives as long as this connection does, so a dead process
+/// gives it up at once. Answers the new term.
+pub async fn campaign(db: &mut PgConnection) -> Result<Option<i64>, Error> {
+    let (won,): (bool,) =
+        sqlx::query_as("select pg_try_advisory_lock(hashtext('tenancy/writer'))").fetch_one(&mut *db).await?;
+    if !won {
+        return Ok(None);
+    }
+    let (term,): (i64,) = sqlx::query_as("update writer set term = term + 1 returning term").fetch_one(db).await?;
+    Ok(Some(term))
+}
+
+/// Whether the connection that holds the lock is alive.
+pub async fn ping(db: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query("select 1").execute(db).await?;
+    Ok(())
+}
+
+/// Locks the writer's row to the end of the transaction and refuses an older term: a process that
+/// was replaced cannot commit, however late it wakes up.
+pub async fn fence(db: &mut PgConnection, term: i64) -> Result<(), Error> {
+    let (current,): (i64,) = sqlx::query_as("select term from writer for update").fetch_one(db).await?;
+    if current == term { Ok(()) } else { Err(Error::NotWriter) }
+}
+
+/// The next generation. Call only after [`fence`].
+pub async fn next_generation(db: &mut PgConnection) -> Result<i64, Error> {
+    let (generation,): (i64,) =
+        sqlx::query_as("update writer set generation = generation + 1 returning generation").fetch_one(db).await?;
+    Ok(generation)
+}
+
+/// The next version of the routing log. Call only after [`fence`].
+pub async fn next_version(db: &mut PgConnection) -> Result<i64, Error> {
+    let (version,): (i64,) =
+        sqlx::query_as("update writer set version = version + 1 returning version").fetch_one(db).await?;
+    Ok(version)
+}
