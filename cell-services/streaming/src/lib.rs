@@ -1,0 +1,82 @@
+//! Streams: a schema, rows pushed in batches onto the data bus, and a live view of them.
+//!
+//! A row is accepted when every in-sync replica has it. Rows reach their table by the sink, another
+//! service, which asks this one for schemas.
+
+mod api;
+mod config;
+mod domain;
+mod error;
+mod events;
+mod jobs;
+mod ops;
+mod store;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use contracts::services::{self, ServiceDeclaration};
+use event_bus_control::ControlBus;
+use event_bus_data::DataBus;
+use kit::outbox;
+use kit::service::{Context, Service, StartError, Surface};
+
+use crate::config::Settings;
+use crate::ops::tail::Tails;
+use crate::ops::{App, Counters};
+
+struct Streaming;
+
+pub fn service() -> Box<dyn Service> {
+    Box::new(Streaming)
+}
+
+#[async_trait]
+impl Service for Streaming {
+    fn declaration(&self) -> &'static ServiceDeclaration {
+        services::declared(services::STREAMING)
+    }
+
+    fn migrator(&self) -> Option<sqlx::migrate::Migrator> {
+        Some(sqlx::migrate!())
+    }
+
+    fn openapi(&self) -> utoipa::openapi::OpenApi {
+        api::describe()
+    }
+
+    async fn start(&self, context: Context) -> Result<Surface, StartError> {
+        let settings: Settings = context.settings()?;
+        settings.validate().map_err(StartError::plain)?;
+        let database = context.database()?;
+        let bus = DataBus::connect(&context.kafka, services::STREAMING)
+            .map_err(|error| StartError::new("the data bus cannot be used", error))?;
+        let control = ControlBus::connect(&context.nats, services::STREAMING)
+            .await
+            .map_err(|error| StartError::new("the control bus cannot be used", error))?;
+        outbox::relay(&context.tasks, database.clone(), Arc::new(bus.clone()));
+        outbox::relay(&context.tasks, database.clone(), Arc::new(control.clone()));
+        events::follow_sink(&context.tasks, &control, database.clone())
+            .map_err(|error| StartError::new("the sink's reports cannot be followed", error))?;
+        jobs::forget_batches(&context.tasks, database.clone(), settings.batch_memory_hours);
+        let accepted = context.metrics.counter("streaming_rows_accepted", "Rows acknowledged by the data bus");
+        let rejected = context.metrics.counter("streaming_rows_rejected", "Rows refused by their stream's schema");
+        let app = App {
+            cell: context.cell.clone(),
+            database,
+            bus,
+            tasks: context.tasks.clone(),
+            tails: Tails::new(settings.tails_per_tenant, settings.tails),
+            counters: Counters {
+                accepted: Box::new(move |rows| {
+                    accepted.inc_by(rows);
+                }),
+                rejected: Box::new(move |rows| {
+                    rejected.inc_by(rows);
+                }),
+            },
+            settings,
+        };
+        Ok(Surface { http: api::router(Arc::new(app)), flight: None })
+    }
+}

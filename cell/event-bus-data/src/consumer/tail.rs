@@ -26,8 +26,8 @@ pub enum TailStart {
 pub struct TailReader {
     inner: Option<StreamConsumer<Quiet>>,
     topic: &'static str,
-    /// Next-to-be-written offset of each partition when the tail was opened.
-    ends: Vec<(i32, i64)>,
+    /// Partition, where reading began, and its next-to-be-written offset then.
+    ranges: Vec<(i32, i64, i64)>,
 }
 
 impl TailReader {
@@ -39,26 +39,26 @@ impl TailReader {
             let inner: StreamConsumer<Quiet> = config.create_with_context(Quiet)?;
             let metadata = inner.fetch_metadata(Some(topic), METADATA_DEADLINE)?;
             let mut list = TopicPartitionList::new();
-            let mut ends = Vec::new();
+            let mut ranges = Vec::new();
             for partition in metadata.topics().iter().flat_map(|t| t.partitions()) {
                 let (low, high) = inner.fetch_watermarks(topic, partition.id(), METADATA_DEADLINE)?;
                 let begin = if start == TailStart::Earliest { low } else { high };
                 list.add_partition_offset(topic, partition.id(), Offset::Offset(begin))?;
-                ends.push((partition.id(), high));
+                ranges.push((partition.id(), begin, high));
             }
             inner.assign(&list)?;
-            Ok((inner, ends))
+            Ok((inner, ranges))
         });
         match opened.await {
-            Ok(Ok((inner, ends))) => Ok(Self { inner: Some(inner), topic, ends }),
+            Ok(Ok((inner, ranges))) => Ok(Self { inner: Some(inner), topic, ranges }),
             Ok(Err(error)) => Err(BusError::of(topic, error)),
             Err(_) => Err(BusError::Unavailable(KafkaError::Canceled)),
         }
     }
 
-    /// Partition and next-to-be-written offset of each, as they were when the tail was opened.
-    pub fn ends(&self) -> &[(i32, i64)] {
-        &self.ends
+    /// Partition, offset reading began at, and next-to-be-written offset, when the tail was opened.
+    pub fn ranges(&self) -> &[(i32, i64, i64)] {
+        &self.ranges
     }
 
     /// Visits what is there, at most `max` records, waiting up to `wait` for the first. Returns how
