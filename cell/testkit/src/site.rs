@@ -1,0 +1,188 @@
+//! A whole site in a folder and on addresses of its own, controlled process by process.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, anyhow, ensure};
+use stack::addresses::Addresses;
+use stack::report::Reporter;
+pub use stack::site::Arrangement;
+use stack::site::{Description, Settings, Site as Stack, Until};
+
+use crate::folder;
+use crate::ground::binaries;
+
+const GLOBAL: &str = "global.global";
+const GLOBAL_STORE: &str = "global.postgres";
+const ROUTER: &str = "router.router";
+
+pub struct Site {
+    settings: Settings,
+    description: Description,
+    http: SocketAddr,
+    flight: SocketAddr,
+    /// `None` only while everything is killed and started again.
+    running: Mutex<Option<Arc<Stack>>>,
+    /// Cells that run otherwise than at the start.
+    arranged: Mutex<Arrangement>,
+}
+
+impl Site {
+    /// Two cells, the router and the global plane on real parts, in a temporary folder.
+    pub async fn start() -> anyhow::Result<Self> {
+        let state = folder::fresh("site")?;
+        let mut settings = Settings::new(&state);
+        settings.addresses = Addresses::spare()?;
+        settings.binaries = binaries()?;
+        let stack = launch(&settings).await?;
+        let description = stack.description().clone();
+        Ok(Self {
+            http: address(&description.router.http)?,
+            flight: address(&description.router.flight)?,
+            description,
+            settings,
+            running: Mutex::new(Some(Arc::new(stack))),
+            arranged: Mutex::new(Arrangement::Together),
+        })
+    }
+
+    pub fn state(&self) -> &Path {
+        &self.settings.state
+    }
+
+    /// The router's HTTP door.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// The router's Flight SQL door.
+    pub fn flight(&self) -> SocketAddr {
+        self.flight
+    }
+
+    pub fn bootstrap_admin(&self) -> &Path {
+        &self.description.global.bootstrap_admin
+    }
+
+    pub fn cell_address(&self, cell: &str) -> Option<IpAddr> {
+        self.description.cells.iter().find(|c| c.plan.name == cell).map(|c| c.address)
+    }
+
+    pub fn cell_dir(&self, cell: &str) -> PathBuf {
+        self.state().join("cells").join(cell)
+    }
+
+    fn stack(&self) -> anyhow::Result<Arc<Stack>> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.clone().ok_or_else(|| anyhow!("the site does not run"))
+    }
+
+    /// Spreads the services of a cell over processes; nothing happens if they are so already.
+    pub async fn arrange(&self, cell: &str, wanted: Arrangement) -> anyhow::Result<()> {
+        if *self.arranged.lock().unwrap_or_else(PoisonError::into_inner) == wanted {
+            return Ok(());
+        }
+        self.stack()?.arrange(cell, wanted).await?;
+        *self.arranged.lock().unwrap_or_else(PoisonError::into_inner) = wanted;
+        Ok(())
+    }
+
+    /// Names of a cell's own processes, without its servers.
+    fn processes_of(&self, cell: &str) -> anyhow::Result<Vec<String>> {
+        let (servers, prefix) = (["postgres", "nats", "kafka"], format!("{cell}."));
+        let is_own = |name: &String| name.strip_prefix(&prefix).is_some_and(|part| !servers.contains(&part));
+        let all = self.stack()?.supervisor().processes();
+        let names: Vec<String> = all.into_iter().map(|(name, _)| name).filter(is_own).collect();
+        ensure!(!names.is_empty(), "no process of {cell} runs");
+        Ok(names)
+    }
+
+    async fn start_again(&self, names: &[String]) -> anyhow::Result<()> {
+        let stack = self.stack()?;
+        let starts = names.iter().map(|name| stack.supervisor().start_again(name));
+        futures::future::try_join_all(starts).await?;
+        Ok(())
+    }
+
+    async fn stop_and_start(&self, names: &[String]) -> anyhow::Result<()> {
+        let stack = self.stack()?;
+        futures::future::join_all(names.iter().map(|name| stack.supervisor().stop(name))).await;
+        self.start_again(names).await
+    }
+
+    pub async fn restart_cell(&self, cell: &str) -> anyhow::Result<()> {
+        self.stop_and_start(&self.processes_of(cell)?).await
+    }
+
+    pub async fn restart_router(&self) -> anyhow::Result<()> {
+        self.stop_and_start(&[ROUTER.to_owned()]).await
+    }
+
+    /// SIGKILL to every process of ours in the cell; answers their names for [`Site::start_killed`].
+    pub async fn kill_cell(&self, cell: &str) -> anyhow::Result<Vec<String>> {
+        let (names, stack) = (self.processes_of(cell)?, self.stack()?);
+        futures::future::join_all(names.iter().map(|name| stack.supervisor().kill(name))).await;
+        Ok(names)
+    }
+
+    pub async fn start_killed(&self, names: &[String]) -> anyhow::Result<()> {
+        self.start_again(names).await
+    }
+
+    /// The global plane and its database.
+    pub async fn stop_global(&self) -> anyhow::Result<()> {
+        let stack = self.stack()?;
+        for name in [GLOBAL, GLOBAL_STORE] {
+            ensure!(stack.supervisor().stop(name).await, "{name} did not run");
+        }
+        Ok(())
+    }
+
+    pub async fn start_global(&self) -> anyhow::Result<()> {
+        for name in [GLOBAL_STORE, GLOBAL] {
+            self.start_again(&[name.to_owned()]).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends every process of the site at once, servers included, and starts it on the same data.
+    pub async fn kill_and_start(&self) -> anyhow::Result<()> {
+        let stack = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let stack = stack.ok_or_else(|| anyhow!("the site does not run"))?;
+        let processes = stack.supervisor().processes();
+        // The last owner's drop sends SIGKILL to every process group.
+        drop(Arc::into_inner(stack).ok_or_else(|| anyhow!("the site is in use"))?);
+        for (name, identity) in processes {
+            ensure!(identity.gone_within(std::time::Duration::from_secs(10)).await, "{name} outlived SIGKILL");
+        }
+        let stack = launch(&self.settings).await?;
+        *self.arranged.lock().unwrap_or_else(PoisonError::into_inner) = Arrangement::Together;
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(stack));
+        Ok(())
+    }
+
+    /// Stops everything. The state of a failed run stays, to be looked at, until the next run.
+    pub async fn stop(&self, passed: bool) {
+        let stack = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(stack) = stack {
+            stack.stop().await;
+        }
+        if passed {
+            folder::clear();
+        } else {
+            println!("state and logs are in {}", self.state().display());
+        }
+    }
+}
+
+async fn launch(settings: &Settings) -> anyhow::Result<Stack> {
+    let stack = Stack::start(settings.clone(), Until::Everything, &Reporter::plain()).await;
+    stack.with_context(|| format!("the site in {} does not start", settings.state.display()))
+}
+
+/// `scheme://ip:port` without the scheme.
+fn address(url: &str) -> anyhow::Result<SocketAddr> {
+    let bare = url.split_once("://").map_or(url, |(_, rest)| rest);
+    bare.parse().with_context(|| format!("{url} is not an address"))
+}

@@ -1,0 +1,122 @@
+//! Calls that skip the router: every port of a cell opens only to the callers it declares.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use contracts::services::{ROUTER, SERVICES};
+use kit::peers::PeerHttp;
+use kit::tls::{Identity, server_name};
+use reqwest::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::world::{DEDICATED, SHARED, World};
+
+/// What a caller forges to look like the router or the gateway.
+fn forged(peer: &PeerHttp, tenant: &str) -> reqwest::RequestBuilder {
+    peer.plain(Method::GET, "/api/v1/datasets")
+        .header("x-cyto-tenant", tenant)
+        .header("x-cyto-cell", SHARED)
+        .header("x-cyto-generation", "1")
+        .header("x-cyto-actor", "service:gateway")
+        .header("x-cyto-scopes", "*")
+        .timeout(Duration::from_secs(10))
+}
+
+/// `true` when the port let the request through to a handler.
+async fn gets_in(identity: &Identity, service: &str, address: SocketAddr, tenant: &str) -> anyhow::Result<bool> {
+    let peer = PeerHttp::new(identity, &server_name(SHARED, service), address)?;
+    Ok(match forged(&peer, tenant).send().await {
+        Err(_) => false,
+        Ok(answer) => answer.status() != reqwest::StatusCode::FORBIDDEN,
+    })
+}
+
+fn ports(service: &contracts::services::ServiceDeclaration) -> impl Iterator<Item = u16> {
+    [Some(service.http_port), service.flight_port].into_iter().flatten()
+}
+
+fn address(world: &World, port: u16) -> anyhow::Result<SocketAddr> {
+    let ip: IpAddr = world.site.cell_address(SHARED).context("no such cell")?;
+    Ok(SocketAddr::new(ip, port))
+}
+
+/// Every service's certificate at every other service's ports.
+pub async fn only_declared_callers_get_in(world: Arc<World>) -> anyhow::Result<()> {
+    let dir = world.site.cell_dir(SHARED).join("identity");
+    let router = Identity::load(&world.site.state().join("router/identity"), ROUTER)?;
+    for target in SERVICES {
+        for port in ports(target) {
+            let address = address(&world, port)?;
+            for caller in SERVICES.iter().map(|s| s.name).filter(|name| *name != target.name) {
+                let identity = Identity::load(&dir, caller)?;
+                let got_in = gets_in(&identity, target.name, address, &world.acme.id).await?;
+                let declared = target.callers.contains(&caller);
+                ensure!(got_in == declared, "{caller} at {}:{port}: got in {got_in}, declared {declared}", target.name);
+            }
+            let got_in = gets_in(&router, target.name, address, &world.acme.id).await?;
+            ensure!(got_in == target.callers.contains(&ROUTER), "the router at {}:{port}: {got_in}", target.name);
+        }
+    }
+    Ok(())
+}
+
+/// A certificate of the same name from another cell is another identity.
+pub async fn another_cells_services_do_not_get_in(world: Arc<World>) -> anyhow::Result<()> {
+    let dir = world.site.cell_dir(DEDICATED).join("identity");
+    for target in SERVICES {
+        for caller in SERVICES.iter().filter(|s| target.callers.contains(&s.name)) {
+            let identity = Identity::load(&dir, caller.name)?;
+            let address = address(&world, target.http_port)?;
+            let got_in = gets_in(&identity, target.name, address, &world.acme.id).await?;
+            ensure!(!got_in, "{DEDICATED}'s {} got into {SHARED}'s {}", caller.name, target.name);
+        }
+    }
+    Ok(())
+}
+
+/// Without a certificate there is no handshake; without TLS there is no answer.
+pub async fn strangers_do_not_get_in(world: Arc<World>) -> anyhow::Result<()> {
+    for target in SERVICES {
+        for port in ports(target) {
+            let address = address(&world, port)?;
+            let anonymous = reqwest::Client::builder()
+                .danger_accept_invalid_certs(true)
+                .timeout(Duration::from_secs(10))
+                .no_proxy()
+                .build()?;
+            let request = anonymous.get(format!("https://{address}/api/v1/datasets")).bearer_auth(world.acme.token());
+            let answer = request.send().await;
+            ensure!(answer.is_err(), "{}:{port} answered a caller without a certificate: {answer:?}", target.name);
+            let answer = plainly(address).await?;
+            ensure!(!answer.starts_with("HTTP/1.1 2"), "{}:{port} answered without TLS: {answer}", target.name);
+        }
+    }
+    Ok(())
+}
+
+async fn plainly(address: SocketAddr) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"GET /api/v1/datasets HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await?;
+    let mut answer = vec![0_u8; 1024];
+    // A reset is as good a refusal as an alert.
+    let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut answer)).await;
+    let length = read.context("neither an answer nor an end")?.unwrap_or(0);
+    Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+}
+
+/// The internal feeds of the global plane are not reachable through the router.
+pub async fn internal_feeds_are_not_public(world: Arc<World>) -> anyhow::Result<()> {
+    for path in
+        ["/internal/v1/routing", "/internal/v1/jwks", "/internal/v1/revocations", "/internal/v1/contracts/bundle"]
+    {
+        for host in ["global", world.acme.id.as_str()] {
+            let request = world.http.request(Method::GET, host, path).bearer_auth(world.admin.token());
+            let answer = testkit::Answer::of(request).await?;
+            ensure!(!answer.status.is_success(), "{host}{path}: {}", answer.status);
+        }
+    }
+    Ok(())
+}

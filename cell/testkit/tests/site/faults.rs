@@ -1,0 +1,120 @@
+//! What must survive: no global plane, a killed cell, a killed site.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use arrow::array::AsArray;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type};
+use testkit::{Tenant, eventually};
+
+use crate::rows;
+use crate::world::{DEDICATED, SHARED, World};
+
+/// The global plane and its database are gone; router and cells start cold and still serve whom they
+/// know, with tokens that were made before.
+pub async fn known_tenants_work_without_the_global_plane(world: Arc<World>) -> anyhow::Result<()> {
+    let tenants = [world.tenant("static").await?, world.tenant_in("static", DEDICATED).await?];
+    let mut streams = Vec::new();
+    for tenant in &tenants {
+        streams.push(rows::stream(tenant, "before").await?);
+    }
+    let outcome = without_global(&world, &tenants, &streams).await;
+    world.site.start_global().await?;
+    outcome?;
+    eventually("the global plane answers again", || async { world.tenant("after").await.map(drop) }).await
+}
+
+async fn without_global(world: &World, tenants: &[Tenant], streams: &[String]) -> anyhow::Result<()> {
+    world.site.stop_global().await?;
+    for cell in [SHARED, DEDICATED] {
+        world.site.restart_cell(cell).await.with_context(|| format!("{cell} does not start alone"))?;
+    }
+    world.site.restart_router().await.context("the router does not start alone")?;
+    for (tenant, stream) in tenants.iter().zip(streams) {
+        let me = eventually("the tenant is served", || tenant.get("/api/v1/me")).await?;
+        ensure!(me["tenant"] == tenant.id.as_str(), "{me}");
+        rows::push_all(tenant, stream, 0, 100).await?;
+        rows::committed(tenant, stream, 100).await?;
+        ensure!(rows::count(tenant, "streams.before").await? == 100);
+    }
+    Ok(())
+}
+
+/// All ids of a stream's table, with repeats.
+async fn ids(tenant: &Tenant, table: &str) -> anyhow::Result<Vec<i64>> {
+    let batches = tenant.sql().await?.execute(&format!("select id from {table}")).await?.collect().await?;
+    let mut ids = Vec::new();
+    for batch in batches {
+        ids.extend(cast(batch.column(0), &DataType::Int64)?.as_primitive::<Int64Type>().values().iter());
+    }
+    Ok(ids)
+}
+
+/// kill -9 in the middle of a push: every acknowledged row is there once. Of the one batch whose answer
+/// was lost, rows may be there, but none twice.
+pub async fn a_killed_cell_keeps_acknowledged_rows(world: Arc<World>) -> anyhow::Result<()> {
+    const BATCH: u64 = 100;
+    let tenant = world.tenant("killed").await?;
+    let stream = rows::stream(&tenant, "orders").await?;
+    rows::push_all(&tenant, &stream, 0, BATCH).await?;
+    let pusher = {
+        let (tenant, stream) = (tenant.clone(), stream.clone());
+        tokio::spawn(async move {
+            let mut acknowledged = 1;
+            while acknowledged < 2_000 {
+                let from = acknowledged * BATCH;
+                if rows::push_all(&tenant, &stream, from, from + BATCH).await.is_err() {
+                    break;
+                }
+                acknowledged += 1;
+            }
+            acknowledged * BATCH
+        })
+    };
+    eventually("the sink is at work", || async {
+        let sink = tenant.get(&format!("/api/v1/sinks/{stream}")).await?;
+        ensure!(sink["rows"].as_u64().is_some_and(|rows| rows > 0), "{sink}");
+        Ok(())
+    })
+    .await?;
+    let killed = world.site.kill_cell(SHARED).await?;
+    let acknowledged = pusher.await?;
+    world.site.start_killed(&killed).await?;
+    eventually("the cell serves again", || tenant.get("/api/v1/me")).await?;
+    // One more batch behind the gap: when it is in the table, everything before it is.
+    let last = 1_000_000;
+    rows::push_all(&tenant, &stream, last, last + BATCH).await?;
+    let found = eventually("all acknowledged rows are in the table", || async {
+        let found = ids(&tenant, "streams.orders").await?;
+        let set: BTreeSet<i64> = found.iter().copied().collect();
+        let expected = (0..acknowledged).chain(last..last + BATCH).map(u64::cast_signed);
+        let missing: Vec<i64> = expected.filter(|id| !set.contains(id)).collect();
+        ensure!(missing.is_empty(), "{} rows are missing, the first is {:?}", missing.len(), missing.first());
+        Ok(found)
+    })
+    .await?;
+    let set: BTreeSet<i64> = found.iter().copied().collect();
+    ensure!(set.len() == found.len(), "{} rows are there twice", found.len() - set.len());
+    let extra = set.len() as u64 - acknowledged - BATCH;
+    ensure!(extra <= BATCH, "{extra} rows that nobody pushed");
+    Ok(())
+}
+
+/// kill -9 of everything, Kafka, Postgres and Ceph included; the next start has every row.
+pub async fn a_killed_site_comes_back_with_its_data(world: Arc<World>) -> anyhow::Result<()> {
+    let tenant = world.tenant("lasting").await?;
+    let stream = rows::stream(&tenant, "kept").await?;
+    rows::push_all(&tenant, &stream, 0, 1_000).await?;
+    rows::committed(&tenant, &stream, 1_000).await?;
+    // Acknowledged, and perhaps not yet in the table.
+    rows::push_all(&tenant, &stream, 1_000, 1_500).await?;
+    world.site.kill_and_start().await?;
+    let again = eventually("the tenant signs in again", || tenant.as_user(tenant.user.clone())).await?;
+    rows::committed(&again, &stream, 1_500).await?;
+    ensure!(rows::count(&again, "streams.kept").await? == 1_500);
+    ensure!(rows::count(&world.acme.as_user(world.acme.user.clone()).await?, "datasets.orders").await? == 100);
+    ensure!(rows::count(&world.globex.as_user(world.globex.user.clone()).await?, "datasets.secrets").await? == 10);
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! The whole site, from outside: real parts, two cells, one router. Started once for all tests.
+//!
+//! First with every service of a cell in one process; then the cells are restarted with each service in
+//! a process of its own, and the tests that depend on who talks to whom run again.
+
+mod bodies;
+mod buses;
+mod clients;
+mod data;
+mod demo;
+mod doors;
+mod faults;
+mod openapi;
+mod rows;
+mod statements;
+mod strangers;
+mod tokens;
+mod world;
+
+use std::process::ExitCode;
+
+use testkit::{Arrangement, Case, Suite};
+
+use crate::world::World;
+
+macro_rules! together {
+    ($($test:path),* $(,)?) => {
+        vec![$(Case {
+            name: stringify!($test),
+            run: |world: std::sync::Arc<World>| Box::pin(async move {
+                world.site.arrange(world::SHARED, Arrangement::Together).await?;
+                $test(world).await
+            }),
+        }),*]
+    };
+}
+
+macro_rules! apart {
+    ($($test:path),* $(,)?) => {
+        vec![$(Case {
+            name: concat!("apart::", stringify!($test)),
+            run: |world: std::sync::Arc<World>| Box::pin(async move {
+                world.site.arrange(world::SHARED, Arrangement::Apart).await?;
+                $test(world).await
+            }),
+        }),*]
+    };
+}
+
+fn cases() -> Vec<Case<World>> {
+    let mut cases = together![
+        data::pushed_rows_are_committed_and_read_back,
+        data::an_uploaded_file_is_read_back_and_replaced,
+        data::bad_rows_are_named,
+        data::a_deleted_stream_leaves_no_row,
+        data::lineage_and_audit_tell_what_happened,
+        tokens::forged_tokens_are_refused,
+        tokens::a_global_token_opens_no_cell,
+        tokens::a_cell_token_opens_no_global_plane,
+        tokens::a_foreign_token_is_refused_at_the_tenants_host,
+        tokens::minted_headers_of_a_client_change_nothing,
+        tokens::a_missing_scope_is_refused,
+        tokens::a_revoked_token_is_refused,
+        strangers::a_foreign_id_is_like_an_absent_one,
+        strangers::a_foreign_warehouse_is_refused,
+        strangers::lists_show_only_ones_own,
+        statements::foreign_tables_do_not_exist,
+        statements::statements_reach_nothing_but_tables,
+        statements::metadata_lists_only_the_tenants_own,
+        statements::a_prepared_statement_takes_parameters,
+        statements::a_foreign_ticket_is_refused,
+        statements::a_large_answer_is_whole,
+        bodies::malformed_bodies_are_refused,
+        bodies::oversized_documents_are_refused,
+        bodies::enormous_bodies_are_refused_on_every_write_route,
+        doors::only_declared_callers_get_in,
+        doors::another_cells_services_do_not_get_in,
+        doors::strangers_do_not_get_in,
+        doors::internal_feeds_are_not_public,
+        buses::kafka_refuses_to_write_anothers_topic,
+        buses::kafka_refuses_to_read_anothers_topic,
+        buses::kafka_refuses_new_topics_and_wrong_passwords,
+        buses::nats_refuses_anothers_subject,
+        buses::nats_refuses_wrong_passwords,
+        clients::pyiceberg_reads_and_writes,
+        clients::duckdb_reads,
+        clients::adbc_asks,
+        clients::pyarrow_asks,
+        demo::every_flight_arrives,
+        demo::a_second_run_is_right_too,
+        faults::known_tenants_work_without_the_global_plane,
+        faults::a_killed_cell_keeps_acknowledged_rows,
+        faults::a_killed_site_comes_back_with_its_data,
+    ];
+    cases.extend(apart![
+        data::pushed_rows_are_committed_and_read_back,
+        data::an_uploaded_file_is_read_back_and_replaced,
+        data::lineage_and_audit_tell_what_happened,
+        tokens::forged_tokens_are_refused,
+        tokens::minted_headers_of_a_client_change_nothing,
+        strangers::a_foreign_id_is_like_an_absent_one,
+        statements::foreign_tables_do_not_exist,
+        statements::a_foreign_ticket_is_refused,
+        doors::only_declared_callers_get_in,
+        faults::a_killed_cell_keeps_acknowledged_rows,
+    ]);
+    cases
+}
+
+fn main() -> ExitCode {
+    kit::tls::install_provider();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(Suite::new(cases()).run(World::start, World::stop))
+}

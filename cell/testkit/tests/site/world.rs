@@ -1,0 +1,100 @@
+//! What the tests share: a site, and three tenants of which two live in the same cell.
+
+use anyhow::Context;
+use serde_json::json;
+use testkit::{Admin, ClientSecret, Http, Site, Tenant};
+
+use crate::rows;
+
+pub const SHARED: &str = "shared-1";
+pub const DEDICATED: &str = "dedicated-1";
+
+pub struct World {
+    pub site: Site,
+    pub admin: Admin,
+    pub http: Http,
+    /// In [`SHARED`]; has dataset `orders` of 100 rows.
+    pub acme: Tenant,
+    /// In [`SHARED`] too; has dataset `secrets`, stream `hidden` and a transaction.
+    pub neighbour: Tenant,
+    /// In [`DEDICATED`]; the same secrets.
+    pub globex: Tenant,
+    /// Secrets of `neighbour` and `globex`, in that order.
+    pub secrets: [Secrets; 2],
+}
+
+/// Names of things another tenant must not reach.
+#[derive(Debug, Clone)]
+pub struct Secrets {
+    pub tenant: String,
+    pub dataset: String,
+    pub transaction: String,
+    pub stream: String,
+}
+
+impl World {
+    pub async fn start() -> anyhow::Result<Self> {
+        let site = Site::start().await?;
+        match Self::furnish(&site).await {
+            Ok(build) => Ok(build(site)),
+            Err(error) => {
+                site.stop(false).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn furnish(site: &Site) -> anyhow::Result<impl FnOnce(Site) -> Self + use<>> {
+        let http = Http::new(site.http())?;
+        let admin = Admin::sign_in(&http, &administrator(site)?).await?;
+        let all = &["*"];
+        let flight = site.flight();
+        let acme = admin.tenant("acme-test", SHARED, all, flight).await?;
+        let neighbour = admin.tenant("neighbour", SHARED, all, flight).await?;
+        let globex = admin.tenant("globex-test", DEDICATED, all, flight).await?;
+        let orders = rows::dataset(&acme, "orders").await?;
+        rows::upload(&acme, &orders, rows::csv(0, 100)).await?;
+        let secrets = [hide(&neighbour).await?, hide(&globex).await?];
+        Ok(move |site| Self { site, admin, http, acme, neighbour, globex, secrets })
+    }
+
+    pub async fn stop(self: std::sync::Arc<Self>, passed: bool) {
+        self.site.stop(passed).await;
+    }
+
+    /// A new tenant in the shared cell.
+    pub async fn tenant(&self, name: &str) -> anyhow::Result<Tenant> {
+        self.tenant_in(name, SHARED).await
+    }
+
+    pub async fn tenant_in(&self, name: &str, cell: &str) -> anyhow::Result<Tenant> {
+        // Tests run again in the other arrangement: every run has tenants of its own.
+        let suffix = uuid::Uuid::new_v4().simple().to_string();
+        let id = format!("{name}-{}", suffix.get(..8).unwrap_or_default());
+        self.admin.tenant(&id, cell, &["*"], self.site.flight()).await
+    }
+
+    /// The same tenant seen by a new member with `scopes`.
+    pub async fn member(&self, tenant: &Tenant, scopes: &[&str]) -> anyhow::Result<Tenant> {
+        let user = self.admin.member(&tenant.id, &format!("{}-corp", tenant.id), scopes).await?;
+        tenant.as_user(user).await
+    }
+}
+
+/// The administrator a site is born with.
+fn administrator(site: &Site) -> anyhow::Result<ClientSecret> {
+    let path = site.bootstrap_admin();
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let value: serde_json::Value = serde_json::from_str(&text)?;
+    let word = |name: &str| value[name].as_str().map(str::to_owned).context("bootstrap-admin is not complete");
+    Ok(ClientSecret { id: word("client_id")?, secret: word("client_secret")? })
+}
+
+async fn hide(tenant: &Tenant) -> anyhow::Result<Secrets> {
+    let dataset = rows::dataset(tenant, "secrets").await?;
+    let uploaded = rows::upload(tenant, &dataset, rows::csv(0, 10)).await?;
+    let view = json!({ "name": "hidden", "schema": { "fields": rows::fields() } });
+    let stream = tenant.post("/api/v1/streams", &view).await?;
+    let id = |value: &serde_json::Value| value["id"].as_str().map(str::to_owned).context("no id");
+    Ok(Secrets { tenant: tenant.id.clone(), dataset, transaction: id(&uploaded)?, stream: id(&stream)? })
+}
