@@ -28,7 +28,7 @@ use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use tokio::sync::watch;
 
-pub use api::{authenticate, internal_router, router};
+pub use api::{authenticate, internal_router, openapi, router};
 pub use config::Settings;
 pub use error::Error;
 pub use ring::Signature;

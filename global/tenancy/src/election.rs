@@ -39,6 +39,13 @@ impl Election {
         *self.term.borrow()
     }
 
+    /// Resolves once this process holds the office.
+    pub async fn elected(&self) {
+        let mut term = self.term.subscribe();
+        // The sender lives as long as we do.
+        let _closed = term.wait_for(Option::is_some).await;
+    }
+
     /// Campaigns until it wins, then holds the office until the connection breaks. The connection
     /// is the process's own, not the pool's: nobody else may use or close it.
     pub async fn hold(&self, pool: &PgPool) -> Result<(), Error> {

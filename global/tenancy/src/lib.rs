@@ -15,6 +15,7 @@ mod store;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use contracts::TenantId;
 use kit::tasks::Tasks;
@@ -22,7 +23,7 @@ use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use tokio::sync::{Semaphore, watch};
 
-pub use api::{internal_router, router};
+pub use api::{internal_router, openapi, router};
 pub use config::Settings;
 pub use error::Error;
 
@@ -91,6 +92,11 @@ impl Tenancy {
     /// Whether this process may change placements.
     pub fn is_writer(&self) -> bool {
         self.0.election.term().is_some()
+    }
+
+    /// Waits until this process is the writer, `patience` at most. Answers whether it is.
+    pub async fn elected(&self, patience: Duration) -> bool {
+        tokio::time::timeout(patience, self.0.election.elected()).await.is_ok()
     }
 
     pub async fn organisation_exists(&self, organisation: &str) -> Result<bool, Error> {

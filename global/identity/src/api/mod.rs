@@ -26,7 +26,17 @@ use crate::domain::access::Caller;
 use crate::error::Error;
 
 /// Everything clients may reach.
-pub fn router(identity: Identity) -> OpenApiRouter {
+pub fn router(identity: Identity) -> axum::Router {
+    let (router, _) = routes().with_state(identity).split_for_parts();
+    router
+}
+
+/// The same as a description.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    routes().into_openapi()
+}
+
+fn routes() -> OpenApiRouter<Identity> {
     OpenApiRouter::new()
         .routes(routes!(oauth::token))
         .routes(routes!(oauth::revoke))
@@ -45,7 +55,6 @@ pub fn router(identity: Identity) -> OpenApiRouter {
         .routes(routes!(api_keys::revoke))
         .routes(routes!(members::list))
         .routes(routes!(members::put, members::remove))
-        .with_state(identity)
 }
 
 /// What only the router and cells may reach; the host guards it.

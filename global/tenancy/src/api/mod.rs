@@ -19,7 +19,17 @@ use crate::domain::access::Caller;
 use crate::error::Error;
 
 /// Everything clients may reach.
-pub fn router(tenancy: Tenancy) -> OpenApiRouter {
+pub fn router(tenancy: Tenancy) -> axum::Router {
+    let (router, _) = routes().with_state(tenancy).split_for_parts();
+    router
+}
+
+/// The same as a description.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    routes().into_openapi()
+}
+
+fn routes() -> OpenApiRouter<Tenancy> {
     OpenApiRouter::new()
         .routes(routes!(organisations::create, organisations::list))
         .routes(routes!(organisations::get))
@@ -31,7 +41,6 @@ pub fn router(tenancy: Tenancy) -> OpenApiRouter {
         .routes(routes!(tenants::remove_host))
         .routes(routes!(tenants::place, tenants::placements))
         .routes(routes!(contracts::list))
-        .with_state(tenancy)
 }
 
 /// What only the router and cells may reach; the host guards it.

@@ -1,0 +1,32 @@
+//! One document for everything clients may reach.
+
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi};
+
+pub fn document() -> OpenApi {
+    let mut document = identity::openapi();
+    document.merge(tenancy::openapi());
+    document.info = InfoBuilder::new()
+        .title("Cytoplane global plane")
+        .description(Some("Sign-in, accounts, organisations, tenants, cells and contracts."))
+        .version(env!("CARGO_PKG_VERSION"))
+        .build();
+    let components = document.components.get_or_insert_with(|| ComponentsBuilder::new().build());
+    components.security_schemes.insert("bearer".to_owned(), SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)).into());
+    document.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
+    document
+}
+
+#[cfg(test)]
+mod tests {
+    use super::document;
+
+    #[test]
+    fn every_family_of_paths_is_described() {
+        let paths = document().paths.paths;
+        for path in ["/oauth2/token", "/api/v1/users", "/api/v1/tenants/{tenant}", "/api/v1/tenants/{tenant}/members/{subject}"] {
+            assert!(paths.contains_key(path), "{path}");
+        }
+        assert!(paths.keys().all(|p| !p.starts_with("/internal")));
+    }
+}
