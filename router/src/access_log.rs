@@ -5,7 +5,6 @@
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -13,6 +12,9 @@ use serde::Serialize;
 use crate::metrics::Metrics;
 
 const QUEUE: usize = 16 * 1024;
+const QUIET: Duration = Duration::from_millis(20);
+const FOREVER: Duration = Duration::from_secs(3600);
+const FLUSH_PATIENCE: Duration = Duration::from_millis(500);
 
 /// One request. Holds no token, no header value and no query.
 #[derive(Debug, Serialize)]
@@ -52,55 +54,57 @@ pub struct Line {
     pub client: Option<String>,
 }
 
+enum Entry {
+    Line(Box<Line>),
+    /// Answered once everything before it has been written.
+    Flush(SyncSender<()>),
+}
+
 /// The way in for requests.
 #[derive(Clone)]
 pub struct AccessLog {
-    queue: SyncSender<Line>,
+    queue: SyncSender<Entry>,
     metrics: Arc<Metrics>,
 }
 
-/// The writing thread; ends when every [`AccessLog`] is gone.
-pub struct Writer(JoinHandle<()>);
-
 impl AccessLog {
-    pub fn start(metrics: Arc<Metrics>) -> std::io::Result<(Self, Writer)> {
-        let (queue, lines) = sync_channel(QUEUE);
-        let writer = std::thread::Builder::new().name("access-log".into()).spawn(move || write(&lines))?;
-        Ok((Self { queue, metrics }, Writer(writer)))
+    pub fn start(metrics: Arc<Metrics>) -> std::io::Result<Self> {
+        let (queue, entries) = sync_channel(QUEUE);
+        std::thread::Builder::new().name("access-log".into()).spawn(move || write(&entries))?;
+        Ok(Self { queue, metrics })
     }
 
     pub fn put(&self, line: Line) {
-        if self.queue.try_send(line).is_err() {
+        if self.queue.try_send(Entry::Line(Box::new(line))).is_err() {
             self.metrics.log_lines_lost.inc();
         }
     }
-}
 
-impl Writer {
-    /// Waits until every line taken has been written.
-    pub fn finish(self) {
-        if self.0.join().is_err() {
-            tracing::error!("the access log's thread had failed");
+    /// Waits until every line taken so far has been written, or the log has failed.
+    pub fn flush(&self) {
+        let (done, written) = sync_channel(1);
+        let sent = self.queue.send(Entry::Flush(done)).is_ok();
+        if !sent || written.recv_timeout(FLUSH_PATIENCE).is_err() {
+            tracing::error!("the last access log lines could not be written");
         }
     }
 }
 
-fn write(lines: &Receiver<Line>) {
+fn write(entries: &Receiver<Entry>) {
     let mut out = std::io::BufWriter::with_capacity(64 * 1024, std::io::stdout());
     let mut unflushed = false;
     loop {
         // A quiet moment flushes; a busy log is flushed by its buffer.
-        let wait = if unflushed { Duration::from_millis(20) } else { Duration::from_secs(3600) };
-        match lines.recv_timeout(wait) {
-            Ok(line) => unflushed |= put_line(&mut out, &line).is_ok(),
-            Err(RecvTimeoutError::Timeout) => {
-                unflushed = false;
-                let _ = out.flush();
+        let wait = if unflushed { QUIET } else { FOREVER };
+        match entries.recv_timeout(wait) {
+            Ok(Entry::Line(line)) => unflushed |= put_line(&mut out, &line).is_ok(),
+            Ok(Entry::Flush(done)) => {
+                unflushed = out.flush().is_err();
+                // Nobody waiting any more is no fault of the log.
+                let _ = done.send(());
             }
-            Err(RecvTimeoutError::Disconnected) => {
-                let _ = out.flush();
-                return;
-            }
+            Err(RecvTimeoutError::Timeout) => unflushed = unflushed && out.flush().is_err(),
+            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }

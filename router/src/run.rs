@@ -58,7 +58,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let knowledge = Arc::new(knowledge);
     tracing::info!(version = knowledge.view().version(), unready = knowledge.unready(), "starting from what is on disk");
 
-    let (access_log, writer) = AccessLog::start(metrics).map_err(StartError::Log)?;
+    let access_log = AccessLog::start(metrics).map_err(StartError::Log)?;
     let in_flight = Arc::new(InFlight::default());
     let shared = Arc::new(Shared {
         knowledge: knowledge.clone(),
@@ -70,7 +70,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         limits: config.limits.clone(),
         peers: Peers::new(identity.cell_key(), &config.limits, config.global_address()?),
         in_flight: in_flight.clone(),
-        access_log,
+        access_log: access_log.clone(),
     });
     let (closing, closed) = watch::channel(false);
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config, identity.ca_file()));
@@ -84,8 +84,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     server.add_service(background_service("feeds", Feeds { knowledge, source, config: config.clone() }));
 
     let drain = Drain { closing, in_flight, deadline: Duration::from_secs(config.drain_seconds) };
-    // Returns once every runtime has ended, and with them every holder of the access log.
     server.run(RunArgs { shutdown_signal: Box::new(drain) });
-    writer.finish();
+    access_log.flush();
     Ok(())
 }

@@ -205,7 +205,8 @@ impl ProxyHttp for Proxy {
         exchange.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if exchange.body_bytes > self.body_limit() {
             exchange.refusal = Some(Refusal::BodyTooLarge);
-            return Err(Error::new(ErrorType::HTTPStatus(413)));
+            // Laid at the client's door: pingora would only stop reading for any other fault.
+            return Err(Error::new(ErrorType::HTTPStatus(413)).into_down());
         }
         Ok(())
     }

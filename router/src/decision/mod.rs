@@ -1,5 +1,8 @@
 //! The decision: from the facts of a request to its destination or its refusal. Pure.
 
+#[cfg(test)]
+mod tests;
+
 use contracts::claims::AUDIENCE_CELL;
 use contracts::routing::Route;
 use contracts::{CellId, Generation, TenantId};
@@ -208,7 +211,3 @@ pub fn place(route: &Route, surface: Surface, by: By, view: &View) -> Result<Pla
         by,
     })
 }
-
-#[cfg(test)]
-#[path = "decision_tests.rs"]
-mod tests;

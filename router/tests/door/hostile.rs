@@ -1,0 +1,115 @@
+//! Raw sockets: what no client library would send.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::site::{Site, token};
+
+/// Sends bytes as they are; status and body of the answer, 0 when the connection just closes.
+async fn raw(site: &Site, bytes: &[u8]) -> (u16, String) {
+    let mut stream = TcpStream::connect(site.router().http).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(8), stream.read_to_end(&mut answer)).await;
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    (status, text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_requests_never_reach_a_cell() {
+    let mut site = Site::peers().await;
+    site.start_router("[limits]\nbody_bytes = 1000\nkeepalive_seconds = 1").await;
+    let bearer = token("acme");
+    let good = format!("Host: acme.localhost\r\nAuthorization: Bearer {bearer}\r\n");
+    let large = "x".repeat(36 * 1024);
+    let cases: Vec<(String, &[u16])> = vec![
+        (format!("GET / HTTP/1.1\r\nAuthorization: Bearer {bearer}\r\n\r\n"), &[400]),
+        (format!("GET /a b HTTP/1.1\r\n{good}\r\n"), &[400]),
+        (format!("GET /<x> HTTP/1.1\r\n{good}\r\n"), &[400]),
+        (format!("GET /a\u{e9} HTTP/1.1\r\n{good}\r\n"), &[400]),
+        (format!("GET /a/../b HTTP/1.1\r\n{good}\r\n"), &[400]),
+        (format!("GET /a/%2e%2e/b HTTP/1.1\r\n{good}\r\n"), &[400]),
+        (format!("GET /internal/v1/jwks HTTP/1.1\r\n{good}\r\n"), &[404]),
+        ("GET /%69nternal/v1/jwks HTTP/1.1\r\nHost: global.localhost\r\n\r\n".into(), &[404]),
+        ("GET //internal/v1/jwks HTTP/1.1\r\nHost: global.localhost\r\n\r\n".into(), &[404]),
+        (format!("GET / HTTP/1.1\r\nHost: acme.localhost\r\n{good}\r\n"), &[400]),
+        (format!("GET http://globex.localhost/ HTTP/1.1\r\n{good}\r\n"), &[400]),
+        (format!("CONNECT acme.localhost:1 HTTP/1.1\r\n{good}\r\n"), &[405, 400]),
+        (format!("POST / HTTP/1.1\r\n{good}Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"), &[400]),
+        (format!("POST / HTTP/1.1\r\n{good}Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n"), &[400]),
+        (format!("POST / HTTP/1.0\r\n{good}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), &[400]),
+        (format!("POST / HTTP/1.1\r\n{good}Content-Length: 1001\r\n\r\n{}", "x".repeat(1001)), &[413]),
+        (format!("GET / HTTP/1.1\r\n{good}X-Large: {large}\r\n\r\n"), &[431]),
+        (format!("GET / HTTP/1.1\r\n{good}X-Large: {large}{large}\r\n\r\n"), &[0, 431]),
+        (format!("GET / HTTP/1.1\r\n{good}Authorization: Bearer {bearer}\r\n\r\n"), &[401]),
+    ];
+    for (bytes, statuses) in cases {
+        let (status, text) = raw(&site, bytes.as_bytes()).await;
+        let shown: String = bytes.chars().take(120).collect();
+        assert!(statuses.contains(&status), "{shown:?} got {status}: {text}");
+    }
+    assert_eq!(site.shared.behaviour.requests.load(Ordering::SeqCst), 0);
+    assert_eq!(site.global.as_ref().unwrap().behaviour.requests.load(Ordering::SeqCst), 3, "only the feeds");
+
+    let chunked = format!("POST /collect HTTP/1.1\r\n{good}Transfer-Encoding: chunked\r\n\r\n7d0\r\n{}\r\n0\r\n\r\n", "x".repeat(2000));
+    assert_eq!(raw(&site, chunked.as_bytes()).await.0, 413);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dripped_header_ends_at_the_deadline() {
+    let mut site = Site::peers().await;
+    site.start_router("[limits]\nheader_seconds = 1\nkeepalive_seconds = 2").await;
+    let mut stream = TcpStream::connect(site.router().http).await.unwrap();
+    let begun = Instant::now();
+    let closed = async {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: acme.localhost\r\n").await?;
+        loop {
+            stream.write_all(b"x").await?;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let mut byte = [0; 1];
+            match stream.try_read(&mut byte) {
+                Ok(0) => return Ok(()),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                other => return other.map(|_| ()),
+            }
+        }
+    };
+    let _: Result<std::io::Result<()>, _> = tokio::time::timeout(Duration::from_secs(6), closed).await;
+    let took = begun.elapsed();
+    assert!((900..3000).contains(&took.as_millis()), "{took:?}");
+
+    // A connection that says nothing is closed too.
+    let mut silent = TcpStream::connect(site.router().http).await.unwrap();
+    let begun = Instant::now();
+    let mut byte = [0; 1];
+    let _ = tokio::time::timeout(Duration::from_secs(6), silent.read(&mut byte)).await.expect("kept open");
+    assert!((1500..4000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_one_after_another_on_one_connection() {
+    let site = Site::start().await;
+    let mut stream = TcpStream::connect(site.router().http).await.unwrap();
+    let bearer = token("acme");
+    for turn in 0..3 {
+        let body = "x".repeat(turn * 10);
+        let request = format!(
+            "POST /collect HTTP/1.1\r\nHost: acme.localhost\r\nAuthorization: Bearer {bearer}\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        while !text.contains(&format!("Ok({})", body.len())) {
+            let mut chunk = vec![0; 4096];
+            let read = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut chunk)).await.unwrap().unwrap();
+            assert!(read > 0, "closed after {text:?}");
+            text.push_str(&String::from_utf8_lossy(&chunk[..read]));
+        }
+        assert!(text.starts_with("HTTP/1.1 100") || body.is_empty(), "{text}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,11 @@
+//! The real `router` process between real clients and real HTTP/2 + mTLS peers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod certs;
+mod ends;
+mod hostile;
+mod moves;
+mod peer;
+mod places;
+mod site;
+mod streams;

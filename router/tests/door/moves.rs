@@ -1,0 +1,104 @@
+//! 421: the router catches up with the placement and tries once more.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use contracts::routing::Change;
+use serde_json::Value;
+
+use crate::site::{Site, route, token};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_generation_is_reached_and_the_request_repeated_once() {
+    let mut site = Site::start().await;
+    site.shared.behaviour.required.store(7, Ordering::SeqCst);
+    let client = site.client().build().unwrap();
+    let url = site.url("acme.localhost", "/collect");
+    let asked = client.post(&url).bearer_auth(token("acme")).body(vec![b'x'; 20_000]).send();
+    let asked = tokio::spawn(asked);
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    // The tenant has moved: the new cell answers the held request.
+    site.change(Change::TenantPlaced { route: route("acme", "dedicated-1", 7) });
+    let answer = asked.await.unwrap().unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+    assert_eq!(answer.text().await.unwrap(), "Ok(20000)");
+    assert_eq!(site.shared.behaviour.refused.load(Ordering::SeqCst), 1);
+    assert_eq!(site.dedicated.behaviour.requests.load(Ordering::SeqCst), 1);
+    let text = site.admin("/metrics").await.1;
+    assert!(text.contains("router_retries_total{reason=\"misdirected\"} 1"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generation_that_never_comes_is_503_with_a_time_to_retry() {
+    let site = Site::start().await;
+    site.shared.behaviour.required.store(9, Ordering::SeqCst);
+    let client = site.client().build().unwrap();
+    let begun = Instant::now();
+    let answer = client.get(site.url("acme.localhost", "/api/v1/streams")).bearer_auth(token("acme")).send().await.unwrap();
+    assert!((400..2000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    assert_eq!(answer.status().as_u16(), 503);
+    assert_eq!(answer.headers()["retry-after"], "1");
+    assert!(!answer.headers().contains_key("x-cyto-generation-required"));
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!(body["code"], "router/placement-moving");
+    assert_eq!(site.shared.behaviour.requests.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_too_large_to_repeat_is_not_repeated() {
+    let mut site = Site::start().await;
+    site.shared.behaviour.required.store(7, Ordering::SeqCst);
+    site.change(Change::TenantPlaced { route: route("acme", "shared-1", 2) });
+    site.wait_for_metric("router_table_version 11").await;
+    let client = site.client().build().unwrap();
+    let url = site.url("acme.localhost", "/collect");
+    // Slow enough for the refusal to arrive in the middle, after more than can be kept.
+    let pieces = futures::stream::unfold(0, |sent| async move {
+        tokio::time::sleep(Duration::from_millis(if sent < 3 { 0 } else { 100 })).await;
+        (sent < 6).then(|| (Ok::<_, std::io::Error>(vec![b'x'; 60_000]), sent + 1))
+    });
+    let body = reqwest::Body::wrap_stream(pieces);
+    let answer = client.post(&url).bearer_auth(token("acme")).body(body).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 503);
+    assert_eq!(answer.headers()["retry-after"], "1");
+    assert_eq!(site.shared.behaviour.requests.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_that_is_gone_is_503() {
+    let mut site = Site::start().await;
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let endpoint = contracts::routing::CellEndpoint {
+        cell: contracts::CellId::new("shared-1").unwrap(),
+        http: gone.to_string(),
+        flight: gone.to_string(),
+    };
+    site.change(Change::CellUpserted { endpoint });
+    site.wait_for_metric("router_table_version 11").await;
+    let client = site.client().build().unwrap();
+    let answer = client.get(site.url("acme.localhost", "/api/v1/streams")).bearer_auth(token("acme")).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 503);
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!(body["code"], "router/cell-unavailable");
+    let text = site.admin("/metrics").await.1;
+    assert!(text.contains("router_retries_total{reason=\"connect\"} 1"), "{text}");
+    let globex = client.get(site.url("globex.localhost", "/")).bearer_auth(token("globex")).send().await.unwrap();
+    assert_eq!(globex.status().as_u16(), 200);
+}
+
+/// A cell's address that answers with another cell's certificate gets nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wrong_certificate_gets_no_request() {
+    let mut site = Site::start().await;
+    let endpoint = contracts::routing::CellEndpoint {
+        cell: contracts::CellId::new("shared-1").unwrap(),
+        http: site.dedicated.address.to_string(),
+        flight: site.dedicated.address.to_string(),
+    };
+    site.change(Change::CellUpserted { endpoint });
+    site.wait_for_metric("router_table_version 11").await;
+    let client = site.client().build().unwrap();
+    let answer = client.get(site.url("acme.localhost", "/")).bearer_auth(token("acme")).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 503);
+    assert_eq!(site.dedicated.behaviour.requests.load(Ordering::SeqCst), 0);
+}

@@ -1,0 +1,162 @@
+//! A stand-in for what is behind the door: HTTP/2 over mTLS, answering by path.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http::{HeaderMap, Request, Response};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, watch};
+use tokio_rustls::TlsAcceptor;
+
+pub type Body = BoxBody<Bytes, std::io::Error>;
+
+/// What a peer saw and how it behaves.
+#[derive(Default)]
+pub struct Behaviour {
+    pub name: String,
+    /// Requests below this generation are refused with 421.
+    pub required: AtomicU64,
+    pub requests: AtomicUsize,
+    pub connections: AtomicUsize,
+    pub refused: AtomicUsize,
+    /// Lines of the routing feed so far; the global stand-in only.
+    pub feed: watch::Sender<Vec<String>>,
+    pub jwks: Mutex<String>,
+    pub revocations: watch::Sender<Vec<String>>,
+}
+
+pub struct Peer {
+    pub address: SocketAddr,
+    pub behaviour: Arc<Behaviour>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+pub async fn start(name: &str, tls: Arc<ServerConfig>) -> Peer {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let behaviour = Arc::new(Behaviour { name: name.into(), ..Behaviour::default() });
+    let task = tokio::spawn(accept(listener, TlsAcceptor::from(tls), behaviour.clone()));
+    Peer { address, behaviour, task }
+}
+
+async fn accept(listener: TcpListener, tls: TlsAcceptor, behaviour: Arc<Behaviour>) {
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { return };
+        let (tls, behaviour) = (tls.clone(), behaviour.clone());
+        connections.spawn(async move {
+            let Ok(stream) = tls.accept(stream).await else { return };
+            behaviour.connections.fetch_add(1, Ordering::SeqCst);
+            let service = service_fn(move |request| {
+                let behaviour = behaviour.clone();
+                async move { Ok::<_, std::convert::Infallible>(serve(request, behaviour).await) }
+            });
+            let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+pub fn full(text: impl Into<Bytes>) -> Body {
+    Full::new(text.into()).map_err(|never| match never {}).boxed()
+}
+
+async fn serve(request: Request<Incoming>, behaviour: Arc<Behaviour>) -> Response<Body> {
+    behaviour.requests.fetch_add(1, Ordering::SeqCst);
+    let generation = header(&request, "x-cyto-generation").parse::<u64>().ok();
+    let required = behaviour.required.load(Ordering::SeqCst);
+    if generation.is_some_and(|generation| generation < required) {
+        behaviour.refused.fetch_add(1, Ordering::SeqCst);
+        return Response::builder()
+            .status(421)
+            .header("x-cyto-generation-required", required)
+            .body(full("moved"))
+            .unwrap();
+    }
+    match request.uri().path() {
+        "/internal/v1/routing" => lines(behaviour.feed.subscribe()),
+        "/internal/v1/revocations" => lines(behaviour.revocations.subscribe()),
+        "/internal/v1/jwks" => Response::new(full(behaviour.jwks.lock().await.clone())),
+        "/slow" => {
+            tokio::time::sleep(Duration::from_millis(1200)).await;
+            Response::new(full("slow but whole"))
+        }
+        "/collect" => {
+            let body = request.into_body().collect().await.map(|body| body.to_bytes().len());
+            Response::new(full(format!("{body:?}")))
+        }
+        "/echo" => echo(request, false),
+        path if path.starts_with("/test.Echo/") => echo(request, true),
+        _ => mirror(request, &behaviour),
+    }
+}
+
+fn header(request: &Request<Incoming>, name: &str) -> String {
+    request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().into()
+}
+
+/// Answers with what arrived.
+fn mirror(request: Request<Incoming>, behaviour: &Behaviour) -> Response<Body> {
+    let headers: BTreeMap<String, String> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect();
+    let seen = serde_json::json!({
+        "peer": behaviour.name, "method": request.method().as_str(), "path": request.uri().path(),
+        "authority": request.uri().authority().map(|a| a.to_string()), "headers": headers,
+    });
+    Response::builder()
+        .header("content-type", "application/json")
+        .header("x-cyto-secret", "for the router only")
+        .body(full(seen.to_string()))
+        .unwrap()
+}
+
+/// Sends every piece of the request's body back as it comes, then trailers.
+fn echo(request: Request<Incoming>, grpc: bool) -> Response<Body> {
+    let content_type = header(&request, "content-type");
+    let pieces = request.into_body().into_data_stream();
+    let pieces = pieces.map(|piece| piece.map(Frame::data).map_err(std::io::Error::other));
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", "0".parse().unwrap());
+    trailers.insert("x-cyto-secret", "1".parse().unwrap());
+    trailers.insert("x-own-trailer", "kept".parse().unwrap());
+    let end = futures::stream::iter(grpc.then(|| Ok(Frame::trailers(trailers))));
+    let body = BodyExt::boxed(StreamBody::new(pieces.chain(end)));
+    Response::builder().header("content-type", content_type).body(body).unwrap()
+}
+
+/// A feed: what is there, then what comes, with a heartbeat.
+fn lines(source: watch::Receiver<Vec<String>>) -> Response<Body> {
+    let stream = futures::stream::unfold((source, 0), |(mut source, sent)| async move {
+        if sent > 0 || source.borrow().is_empty() {
+            let _ = tokio::time::timeout(Duration::from_secs(1), source.changed()).await;
+        }
+        let all = source.borrow_and_update().clone();
+        let mut text: String = all.iter().skip(sent).map(|line| format!("{line}\n")).collect();
+        if text.is_empty() {
+            text.push('\n');
+        }
+        Some((Ok(Frame::data(Bytes::from(text))), (source, all.len())))
+    });
+    Response::new(BodyExt::boxed(StreamBody::new(Box::pin(stream).map(|f: Result<_, std::io::Error>| f))))
+}

@@ -1,0 +1,260 @@
+//! A site of test peers around one real router process.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use contracts::claims::{AUDIENCE_CELL, Claims, ISSUER};
+use contracts::routing::{CellEndpoint, Change, FeedLine, Route, Table};
+use contracts::{CellId, Generation, TenantId};
+use ed25519_dalek::{Signer, SigningKey};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::certs::Authority;
+use crate::peer::{self, Peer};
+
+pub struct Site {
+    pub authority: Arc<Authority>,
+    pub global: Option<Peer>,
+    pub shared: Peer,
+    pub shared_sql: Peer,
+    pub dedicated: Peer,
+    pub router: Option<Router>,
+    global_address: SocketAddr,
+    version: u64,
+    // Last: what the router said is read from here when a test fails.
+    pub folder: tempfile::TempDir,
+}
+
+pub struct Router {
+    child: Child,
+    pub http: SocketAddr,
+    pub https: SocketAddr,
+    pub flight: SocketAddr,
+    pub admin: SocketAddr,
+    pub out: PathBuf,
+    pub err: PathBuf,
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            for said in [&self.err, &self.out] {
+                eprintln!("--- router said:\n{}", std::fs::read_to_string(said).unwrap_or_default());
+            }
+        }
+    }
+}
+
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64
+}
+
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+pub fn signing_key() -> SigningKey {
+    SigningKey::from_bytes(&[9; 32])
+}
+
+pub fn jwks(keys: &[(&str, &SigningKey)]) -> String {
+    let keys: Vec<_> = keys
+        .iter()
+        .map(|(kid, key)| {
+            let x = URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes());
+            serde_json::json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid, "x": x})
+        })
+        .collect();
+    serde_json::json!({ "keys": keys }).to_string()
+}
+
+pub fn claims(tenant: &str) -> Claims {
+    Claims {
+        iss: ISSUER.into(),
+        sub: "u".into(),
+        tid: Some(TenantId::new(tenant).unwrap()),
+        org: None,
+        scp: "*".into(),
+        grp: vec![],
+        mrk: vec![],
+        sid: format!("session-{tenant}"),
+        aud: AUDIENCE_CELL.into(),
+        iat: now() - 1,
+        exp: now() + 600,
+        jti: "j".into(),
+    }
+}
+
+pub fn sign(claims: &Claims, kid: &str, key: &SigningKey) -> String {
+    let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"EdDSA","typ":"at+jwt","kid":"{kid}"}}"#));
+    let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(serde_json::to_string(claims).unwrap()));
+    let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).to_bytes());
+    format!("{signed}.{signature}")
+}
+
+pub fn token(tenant: &str) -> String {
+    sign(&claims(tenant), "k1", &signing_key())
+}
+
+pub fn route(tenant: &str, cell: &str, generation: u64) -> Route {
+    Route {
+        tenant: TenantId::new(tenant).unwrap(),
+        cell: CellId::new(cell).unwrap(),
+        generation: Generation(generation),
+        hosts: vec![format!("{tenant}.localhost")],
+    }
+}
+
+impl Site {
+    /// Peers up, acme in shared-1, globex in dedicated-1; no router yet.
+    pub async fn peers() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let authority = Arc::new(Authority::new());
+        let server = |service: &str, part: &str| {
+            authority.server(&format!("{service}.{part}.cytoplane.internal"), &format!("spiffe://cytoplane/{part}/{service}"))
+        };
+        let global = peer::start("global", server("global", "global")).await;
+        let shared = peer::start("shared-1", server("gateway", "shared-1")).await;
+        let shared_sql = peer::start("shared-1 sql", server("sql-bi-gateway", "shared-1")).await;
+        let dedicated = peer::start("dedicated-1", server("gateway", "dedicated-1")).await;
+        let mut table = Table { version: 10, ..Table::default() };
+        for (name, http, flight) in [("shared-1", &shared, &shared_sql), ("dedicated-1", &dedicated, &dedicated)] {
+            let cell = CellId::new(name).unwrap();
+            let endpoint = CellEndpoint { cell: cell.clone(), http: http.address.to_string(), flight: flight.address.to_string() };
+            table.cells.insert(cell, endpoint);
+        }
+        for route in [route("acme", "shared-1", 1), route("globex", "dedicated-1", 2)] {
+            table.routes.insert(route.tenant.clone(), route);
+        }
+        let line = serde_json::to_string(&FeedLine::Snapshot { table }).unwrap();
+        global.behaviour.feed.send_replace(vec![line]);
+        *global.behaviour.jwks.lock().await = jwks(&[("k1", &signing_key())]);
+        let folder = tempfile::tempdir().unwrap();
+        authority.write_identity(&folder.path().join("identity"));
+        let global_address = global.address;
+        Self { folder, authority, global: Some(global), shared, shared_sql, dedicated, router: None, global_address, version: 10 }
+    }
+
+    /// The whole site, ready.
+    pub async fn start() -> Self {
+        let mut site = Self::peers().await;
+        site.start_router("").await;
+        site
+    }
+
+    pub async fn start_router(&mut self, more: &str) {
+        let (http, https, flight, admin) = (free(), free(), free(), free());
+        let config = format!(
+            "data_dir = 'data'\nglobal_url = 'https://{}'\nlog = 'debug'\ndrain_seconds = 5\n[identity]\ndir = 'identity'\n\
+             [listen]\nhttp = '{http}'\nhttps = '{https}'\nflight = '{flight}'\nadmin = '{admin}'\n{more}",
+            self.global_address
+        );
+        let path = self.folder.path().join("config.toml");
+        std::fs::write(&path, config).unwrap();
+        let (out, err) = (self.folder.path().join("out"), self.folder.path().join("err"));
+        let child = Command::new(env!("CARGO_BIN_EXE_router"))
+            .arg("--config")
+            .arg(&path)
+            .stdin(Stdio::null())
+            .stdout(std::fs::File::create(&out).unwrap())
+            .stderr(std::fs::File::create(&err).unwrap())
+            .spawn()
+            .unwrap();
+        self.router = Some(Router { child, http, https, flight, admin, out, err });
+        let begun = Instant::now();
+        while self.admin("/ready").await.0 != 200 {
+            assert!(begun.elapsed() < Duration::from_secs(10), "not ready");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub fn router(&self) -> &Router {
+        self.router.as_ref().unwrap()
+    }
+
+    pub async fn admin(&self, path: &str) -> (u16, String) {
+        let url = format!("http://{}{path}", self.router().admin);
+        match reqwest::Client::builder().no_proxy().build().unwrap().get(url).send().await {
+            Ok(response) => (response.status().as_u16(), response.text().await.unwrap()),
+            Err(_) => (0, String::new()),
+        }
+    }
+
+    /// A client for which every `*.localhost` is the router.
+    pub fn client(&self) -> reqwest::ClientBuilder {
+        let mut builder = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20));
+        for name in ["acme.localhost", "globex.localhost", "nobody.localhost", "global.localhost"] {
+            builder = builder.resolve(name, self.router().http);
+        }
+        builder
+    }
+
+    pub fn url(&self, host: &str, path: &str) -> String {
+        format!("http://{host}:{}{path}", self.router().http.port())
+    }
+
+    /// Adds a delta to the feed.
+    pub fn change(&mut self, change: Change) {
+        self.version += 1;
+        let line = serde_json::to_string(&FeedLine::Delta { version: self.version, change }).unwrap();
+        self.global.as_ref().unwrap().behaviour.feed.send_modify(|lines| lines.push(line));
+    }
+
+    pub async fn wait_for_metric(&self, line: &str) {
+        let begun = Instant::now();
+        loop {
+            let text = self.admin("/metrics").await.1;
+            if text.lines().any(|found| found == line) {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(5), "no {line:?} in\n{text}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until a snapshot stands on disk: a process killed earlier has not kept it.
+    pub async fn wait_for_snapshot(&self, kind: &str) {
+        let folder = self.folder.path().join("data").join(kind);
+        let kept = || {
+            let mut entries = std::fs::read_dir(&folder).unwrap();
+            entries.any(|entry| entry.unwrap().path().extension().is_some_and(|extension| extension == "snap"))
+        };
+        let begun = Instant::now();
+        while !kept() {
+            assert!(begun.elapsed() < Duration::from_secs(5), "no {kind} on disk");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Access log so far.
+    pub fn log(&self) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(&self.router().out).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+impl Router {
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    /// Exit code and how long the end took.
+    pub async fn ended(&mut self) -> (Option<i32>, Duration) {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status.code(), begun.elapsed());
+            }
+            assert!(begun.elapsed() < Duration::from_secs(15), "does not end");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
