@@ -6,8 +6,8 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use contracts::services::{GLOBAL, ROUTER, spiffe_id};
 use contracts::CellId;
+use contracts::services::{GLOBAL, ROUTER, spiffe_id};
 use futures::StreamExt as _;
 use http::HeaderMap;
 use kit::fault::{Kind, Problem};
@@ -70,7 +70,13 @@ mod tests {
         assert_eq!(part("spiffe://cytoplane/router/router"), Some(Part::Router));
         assert_eq!(part("spiffe://cytoplane/global/cyto"), Some(Part::Global));
         assert_eq!(part("spiffe://cytoplane/shared-1/gateway"), Some(Part::Cell));
-        for bad in ["", "spiffe://elsewhere/router/router", "spiffe://cytoplane/router/x", "spiffe://cytoplane/a", "spiffe://cytoplane/Shared/x"] {
+        for bad in [
+            "",
+            "spiffe://elsewhere/router/router",
+            "spiffe://cytoplane/router/x",
+            "spiffe://cytoplane/a",
+            "spiffe://cytoplane/Shared/x",
+        ] {
             assert_eq!(part(bad), None, "{bad}");
         }
     }

@@ -1,5 +1,6 @@
 //! The commands of the binary.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -42,14 +43,8 @@ enum Command {
 impl Arguments {
     pub async fn run(self) -> Result<(), Failure> {
         match self.command {
-            Command::Openapi => {
-                println!("{}", openapi::document().to_pretty_json()?);
-                Ok(())
-            }
-            Command::Config(place) => {
-                print!("{}", toml::to_string(&Config::load(&place.config)?)?);
-                Ok(())
-            }
+            Command::Openapi => show(&openapi::document().to_pretty_json()?),
+            Command::Config(place) => show(&toml::to_string(&Config::load(&place.config)?)?),
             Command::Migrate(place) => {
                 kit::telemetry::init();
                 migrate(&Config::load(&place.config)?, false).await
@@ -78,4 +73,12 @@ async fn migrate(config: &Config, reissue: bool) -> Result<(), Failure> {
     }
     databases.close().await;
     Ok(())
+}
+
+/// A reader that closed the pipe has seen enough.
+fn show(text: &str) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use contracts::TenantId;
 use identity::{Directory, Identity};
-use tenancy::{Signature, Signer, Tenancy};
 use std::sync::{Arc, OnceLock};
+use tenancy::{Signature, Signer, Tenancy};
 
 use crate::command::Failure;
 

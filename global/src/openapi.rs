@@ -12,7 +12,9 @@ pub fn document() -> OpenApi {
         .version(env!("CARGO_PKG_VERSION"))
         .build();
     let components = document.components.get_or_insert_with(|| ComponentsBuilder::new().build());
-    components.security_schemes.insert("bearer".to_owned(), SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)).into());
+    components
+        .security_schemes
+        .insert("bearer".to_owned(), SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)).into());
     document.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
     document
 }
@@ -24,7 +26,9 @@ mod tests {
     #[test]
     fn every_family_of_paths_is_described() {
         let paths = document().paths.paths;
-        for path in ["/oauth2/token", "/api/v1/users", "/api/v1/tenants/{tenant}", "/api/v1/tenants/{tenant}/members/{subject}"] {
+        for path in
+            ["/oauth2/token", "/api/v1/users", "/api/v1/tenants/{tenant}", "/api/v1/tenants/{tenant}/members/{subject}"]
+        {
             assert!(paths.contains_key(path), "{path}");
         }
         assert!(paths.keys().all(|p| !p.starts_with("/internal")));

@@ -61,7 +61,10 @@ impl Settings {
             (self.rotation_seconds > self.publish_seconds, "rotation_seconds must be above publish_seconds"),
             (self.device_seconds > 0 && self.device_interval_seconds > 0, "device_seconds must be above 0"),
             (self.concurrent_hashes > 0, "concurrent_hashes must be above 0"),
-            (!self.public_url.ends_with('/') && url::Url::parse(&self.public_url).is_ok(), "public_url must be a URL without a slash at the end"),
+            (
+                !self.public_url.ends_with('/') && url::Url::parse(&self.public_url).is_ok(),
+                "public_url must be a URL without a slash at the end",
+            ),
         ];
         match checks.iter().find(|(holds, _)| !holds) {
             Some((_, text)) => Err((*text).to_owned()),

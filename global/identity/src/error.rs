@@ -84,9 +84,12 @@ impl Fault for Error {
             Error::Throttled { .. } | Error::Busy => Kind::TooMany,
             Error::LastAdministrator => Kind::Precondition,
             Error::DatabaseAway(_) => Kind::Unavailable,
-            Error::Database(_) | Error::Schema(_) | Error::Directory(_) | Error::Broken(_) | Error::File { .. } | Error::Sealed(_) => {
-                Kind::Internal
-            }
+            Error::Database(_)
+            | Error::Schema(_)
+            | Error::Directory(_)
+            | Error::Broken(_)
+            | Error::File { .. }
+            | Error::Sealed(_) => Kind::Internal,
         }
     }
 
@@ -104,9 +107,12 @@ impl Fault for Error {
             Error::Busy => "identity/busy",
             Error::LastAdministrator => "identity/last-administrator",
             Error::DatabaseAway(_) => "identity/unavailable",
-            Error::Database(_) | Error::Schema(_) | Error::Directory(_) | Error::Broken(_) | Error::File { .. } | Error::Sealed(_) => {
-                "identity/internal"
-            }
+            Error::Database(_)
+            | Error::Schema(_)
+            | Error::Directory(_)
+            | Error::Broken(_)
+            | Error::File { .. }
+            | Error::Sealed(_) => "identity/internal",
         }
     }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
 use argon2::Argon2;
+use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
 use tokio::sync::Semaphore;
 
 use crate::error::Error;
@@ -50,7 +50,8 @@ impl Hashing {
     pub async fn verify(&self, password: String, hash: Option<String>) -> Result<bool, Error> {
         let (known, hash) = (hash.is_some(), hash.unwrap_or_else(|| self.decoy.to_string()));
         let matches = self.run(move || {
-            let parsed = PasswordHash::new(&hash).map_err(|_| Error::Broken("a stored password hash is not readable"))?;
+            let parsed =
+                PasswordHash::new(&hash).map_err(|_| Error::Broken("a stored password hash is not readable"))?;
             Ok::<bool, Error>(Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok())
         });
         Ok(matches.await?? && known)

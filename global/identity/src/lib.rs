@@ -44,7 +44,10 @@ static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 pub trait Directory: Send + Sync {
     async fn organisation_exists(&self, organisation: &str) -> Result<bool, Box<dyn std::error::Error + Send + Sync>>;
     /// The organisation that owns a tenant which exists.
-    async fn organisation_of(&self, tenant: &TenantId) -> Result<Option<String>, Box<dyn std::error::Error + Send + Sync>>;
+    async fn organisation_of(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Option<String>, Box<dyn std::error::Error + Send + Sync>>;
 }
 
 struct Parts {
@@ -70,7 +73,12 @@ impl std::fmt::Debug for Identity {
 
 impl Identity {
     /// `seal_key` (32 bytes in hex) seals the signing keys and peppers stored hashes.
-    pub fn new(pool: PgPool, settings: Settings, seal_key: &Secret, directory: Arc<dyn Directory>) -> Result<Self, Error> {
+    pub fn new(
+        pool: PgPool,
+        settings: Settings,
+        seal_key: &Secret,
+        directory: Arc<dyn Directory>,
+    ) -> Result<Self, Error> {
         let ring = Ring::new(Sealer::new(seal_key).map_err(Error::Sealed)?);
         let (hashing, pepper) = (Hashing::new(settings.concurrent_hashes)?, Pepper::derive(seal_key.expose()));
         let revocation_head = watch::Sender::new(0);

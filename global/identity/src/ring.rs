@@ -89,7 +89,8 @@ impl Ring {
             current = Some((key.kid.clone(), signing, EncodingKey::from_ed_der(der.as_bytes())));
         }
         let jwks = json!({ "keys": stored.iter().map(jwk).collect::<Vec<_>>() });
-        let set: JwkSet = serde_json::from_value(jwks.clone()).map_err(|_| Error::Broken("the key set is not readable"))?;
+        let set: JwkSet =
+            serde_json::from_value(jwks.clone()).map_err(|_| Error::Broken("the key set is not readable"))?;
         self.verifier.set_keys(&set);
         let mut slot = self.keys.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         *slot = Arc::new(Keys { current, jwks });

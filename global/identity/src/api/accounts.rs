@@ -10,11 +10,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Query, id};
+use crate::Identity;
 use crate::domain::access::{Caller, Role, State as AccountState, SubjectKind};
 use crate::error::Error;
 use crate::ops::accounts::{self, Edit, NewUser};
 use crate::store::subjects::Subject;
-use crate::Identity;
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -100,7 +100,13 @@ async fn page_of(
     Ok(Json(Page { data, next_page_token: page.next_page_token }))
 }
 
-async fn edit(identity: &Identity, caller: &Caller, kind: SubjectKind, text: &str, body: EditAccount) -> Result<Json<AccountView>, Problem> {
+async fn edit(
+    identity: &Identity,
+    caller: &Caller,
+    kind: SubjectKind,
+    text: &str,
+    body: EditAccount,
+) -> Result<Json<AccountView>, Problem> {
     let change = Edit { name: body.name, role: body.role, state: body.state, password: body.password };
     let subject = accounts::edit(identity, caller, kind, id(text, "account")?, change).await?;
     Ok(Json(subject.try_into()?))
@@ -129,12 +135,20 @@ pub async fn create_user(
 
 /// Users of one's organisation; all of them for the platform's administrators.
 #[utoipa::path(get, path = "/api/v1/users", tag = "accounts", params(PageRequest), responses((status = 200, body = Page<AccountView>), (status = 401), (status = 403)))]
-pub async fn list_users(State(identity): State<Identity>, caller: Caller, Query(page): Query<PageRequest>) -> Result<Json<Page<AccountView>>, Problem> {
+pub async fn list_users(
+    State(identity): State<Identity>,
+    caller: Caller,
+    Query(page): Query<PageRequest>,
+) -> Result<Json<Page<AccountView>>, Problem> {
     page_of(&identity, &caller, SubjectKind::User, &page).await
 }
 
 #[utoipa::path(get, path = "/api/v1/users/{id}", tag = "accounts", params(("id" = Uuid, Path)), responses((status = 200, body = AccountView), (status = 401), (status = 404)))]
-pub async fn get_user(State(identity): State<Identity>, caller: Caller, Path(text): Path<String>) -> Result<Json<AccountView>, Problem> {
+pub async fn get_user(
+    State(identity): State<Identity>,
+    caller: Caller,
+    Path(text): Path<String>,
+) -> Result<Json<AccountView>, Problem> {
     let subject = accounts::find(&identity, &caller, SubjectKind::User, id(&text, "account")?).await?;
     Ok(Json(subject.try_into()?))
 }
@@ -154,7 +168,11 @@ pub async fn edit_user(
 }
 
 #[utoipa::path(delete, path = "/api/v1/users/{id}", tag = "accounts", params(("id" = Uuid, Path)), responses((status = 204), (status = 401), (status = 404), (status = 412)))]
-pub async fn delete_user(State(identity): State<Identity>, caller: Caller, Path(text): Path<String>) -> Result<StatusCode, Problem> {
+pub async fn delete_user(
+    State(identity): State<Identity>,
+    caller: Caller,
+    Path(text): Path<String>,
+) -> Result<StatusCode, Problem> {
     accounts::delete(&identity, &caller, SubjectKind::User, id(&text, "account")?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -171,7 +189,8 @@ pub async fn create_service_account(
 ) -> Result<(StatusCode, Json<ServiceAccountCreated>), Problem> {
     let organisation = body.organisation.or_else(|| caller.organisation.clone());
     let role = body.role.unwrap_or(Role::Member);
-    let (subject, client_secret) = accounts::create_service_account(&identity, &caller, &body.name, organisation, role).await?;
+    let (subject, client_secret) =
+        accounts::create_service_account(&identity, &caller, &body.name, organisation, role).await?;
     let client_id = subject.id.to_string();
     Ok((StatusCode::CREATED, Json(ServiceAccountCreated { account: subject.try_into()?, client_id, client_secret })))
 }
@@ -186,7 +205,11 @@ pub async fn list_service_accounts(
 }
 
 #[utoipa::path(get, path = "/api/v1/service-accounts/{id}", tag = "accounts", params(("id" = Uuid, Path)), responses((status = 200, body = AccountView), (status = 401), (status = 404)))]
-pub async fn get_service_account(State(identity): State<Identity>, caller: Caller, Path(text): Path<String>) -> Result<Json<AccountView>, Problem> {
+pub async fn get_service_account(
+    State(identity): State<Identity>,
+    caller: Caller,
+    Path(text): Path<String>,
+) -> Result<Json<AccountView>, Problem> {
     let subject = accounts::find(&identity, &caller, SubjectKind::ServiceAccount, id(&text, "account")?).await?;
     Ok(Json(subject.try_into()?))
 }
@@ -205,7 +228,11 @@ pub async fn edit_service_account(
 }
 
 #[utoipa::path(delete, path = "/api/v1/service-accounts/{id}", tag = "accounts", params(("id" = Uuid, Path)), responses((status = 204), (status = 401), (status = 404), (status = 412)))]
-pub async fn delete_service_account(State(identity): State<Identity>, caller: Caller, Path(text): Path<String>) -> Result<StatusCode, Problem> {
+pub async fn delete_service_account(
+    State(identity): State<Identity>,
+    caller: Caller,
+    Path(text): Path<String>,
+) -> Result<StatusCode, Problem> {
     accounts::delete(&identity, &caller, SubjectKind::ServiceAccount, id(&text, "account")?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

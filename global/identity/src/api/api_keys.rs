@@ -118,7 +118,11 @@ pub async fn list(
 
 /// Revoke a key and every token minted from it.
 #[utoipa::path(delete, path = "/api/v1/api-keys/{id}", tag = "API keys", params(("id" = Uuid, Path)), responses((status = 204), (status = 401), (status = 404)))]
-pub async fn revoke(State(identity): State<Identity>, caller: Caller, Path(text): Path<String>) -> Result<StatusCode, Problem> {
+pub async fn revoke(
+    State(identity): State<Identity>,
+    caller: Caller,
+    Path(text): Path<String>,
+) -> Result<StatusCode, Problem> {
     api_keys::revoke(&identity, &caller, id(&text, "API key")?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

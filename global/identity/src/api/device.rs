@@ -97,7 +97,8 @@ fn html(status: StatusCode, title: &str, body: &str) -> Response {
          input,button{{padding:.5rem;box-sizing:border-box}}</style></head><body><main><h1>{title}</h1>{body}</main></body></html>"
     );
     let policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'";
-    (status, [(header::CACHE_CONTROL, "no-store"), (header::CONTENT_SECURITY_POLICY, policy)], Html(page)).into_response()
+    (status, [(header::CACHE_CONTROL, "no-store"), (header::CONTENT_SECURITY_POLICY, policy)], Html(page))
+        .into_response()
 }
 
 /// The page where a person enters the code.
@@ -123,7 +124,8 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Option<Decision> {
     if is(headers, header::CONTENT_TYPE, "application/json") {
         return serde_json::from_slice(body).ok();
     }
-    let mut fields: std::collections::HashMap<String, String> = url::form_urlencoded::parse(body).into_owned().collect();
+    let mut fields: std::collections::HashMap<String, String> =
+        url::form_urlencoded::parse(body).into_owned().collect();
     Some(Decision {
         user_code: fields.remove("user_code")?,
         email: fields.remove("email")?,
@@ -137,22 +139,36 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Option<Decision> {
     post, path = "/device", tag = "sign-in", request_body = Decision,
     responses((status = 200, body = Decided), (status = 401), (status = 404, description = "No such code waits"), (status = 422)),
 )]
-pub async fn decide(State(identity): State<Identity>, Address(address): Address, headers: HeaderMap, body: Bytes) -> Response {
+pub async fn decide(
+    State(identity): State<Identity>,
+    Address(address): Address,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let outcome = decide_parsed(&identity, &address, read(&headers, &body)).await;
     let browser = is(&headers, header::ACCEPT, "text/html");
     match outcome {
-        Ok(status) if browser => html(StatusCode::OK, "Done", &format!("<p>The request was {status}. You may close this page.</p>")),
+        Ok(status) if browser => {
+            html(StatusCode::OK, "Done", &format!("<p>The request was {status}. You may close this page.</p>"))
+        }
         Ok(status) => Json(Decided { status }).into_response(),
         // The detail is one of our own sentences.
-        Err(problem) if browser => {
-            html(problem.kind().status(), "That did not work", &format!("<p>{}</p><p><a href=\"/device\">Try again</a></p>", problem.detail()))
-        }
+        Err(problem) if browser => html(
+            problem.kind().status(),
+            "That did not work",
+            &format!("<p>{}</p><p><a href=\"/device\">Try again</a></p>", problem.detail()),
+        ),
         Err(problem) => problem.into_response(),
     }
 }
 
-async fn decide_parsed(identity: &Identity, address: &str, decision: Option<Decision>) -> Result<&'static str, Problem> {
-    let malformed = || Problem::new(Kind::Invalid, "request/body", "user_code, email, password and decision are required");
+async fn decide_parsed(
+    identity: &Identity,
+    address: &str,
+    decision: Option<Decision>,
+) -> Result<&'static str, Problem> {
+    let malformed =
+        || Problem::new(Kind::Invalid, "request/body", "user_code, email, password and decision are required");
     let decision = decision.ok_or_else(malformed)?;
     let approve = match decision.decision.as_str() {
         "approve" => true,

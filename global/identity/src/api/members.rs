@@ -11,11 +11,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Query, id};
+use crate::Identity;
 use crate::domain::access::Caller;
 use crate::error::Error;
 use crate::ops::members;
 use crate::store::members::Member;
-use crate::Identity;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

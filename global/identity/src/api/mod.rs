@@ -50,7 +50,11 @@ fn routes() -> OpenApiRouter<Identity> {
         .routes(routes!(accounts::create_user, accounts::list_users))
         .routes(routes!(accounts::get_user, accounts::edit_user, accounts::delete_user))
         .routes(routes!(accounts::create_service_account, accounts::list_service_accounts))
-        .routes(routes!(accounts::get_service_account, accounts::edit_service_account, accounts::delete_service_account))
+        .routes(routes!(
+            accounts::get_service_account,
+            accounts::edit_service_account,
+            accounts::delete_service_account
+        ))
         .routes(routes!(api_keys::create, api_keys::list))
         .routes(routes!(api_keys::revoke))
         .routes(routes!(members::list))
@@ -67,7 +71,11 @@ pub fn internal_router(identity: Identity) -> axum::Router {
 
 /// Puts the claims of a bearer token into the request's extensions. A token that is not good is
 /// refused here; no token at all is left to the handler.
-pub async fn authenticate(State(identity): State<Identity>, mut request: Request, next: Next) -> Result<Response, Problem> {
+pub async fn authenticate(
+    State(identity): State<Identity>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     if let Some(claims) = identity.bearer(request.headers()).await? {
         request.extensions_mut().insert(claims);
     }

@@ -1,8 +1,8 @@
 //! OAuth 2: the token endpoint, revocation, user information.
 
 use axum::Json;
-use axum::extract::{Form, State};
 use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, State};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Address;
+use crate::Identity;
 use crate::domain::access::Caller;
 use crate::domain::device::Poll;
 use crate::error::Error;
 use crate::ops::device::{self, Collected};
 use crate::ops::tokens::{self, TokenGrant, Wanted};
 use crate::ops::{accounts, sessions};
-use crate::Identity;
 
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 

@@ -75,7 +75,11 @@ pub async fn list(
 
 /// Sign out: `current`, or a session by its id.
 #[utoipa::path(delete, path = "/api/v1/sessions/{sid}", tag = "sign-in", params(("sid" = String, Path)), responses((status = 204), (status = 401), (status = 404)))]
-pub async fn end(State(identity): State<Identity>, caller: Caller, Path(sid): Path<String>) -> Result<StatusCode, Problem> {
+pub async fn end(
+    State(identity): State<Identity>,
+    caller: Caller,
+    Path(sid): Path<String>,
+) -> Result<StatusCode, Problem> {
     let sid = if sid == "current" { caller.sid } else { id(&sid, "session")? };
     sessions::end(&identity, &caller, sid).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -42,7 +42,9 @@ pub enum Step {
     CreateNext,
     /// The next key becomes current, the current one retires.
     Rotate,
-    Forget { kid: String },
+    Forget {
+        kid: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +89,8 @@ mod tests {
 
     #[test]
     fn a_key_signs_only_after_it_was_published_long_enough() {
-        let ring = |next_created| [key("a", KeyState::Current, 0, 0), key("b", KeyState::Next, next_created, next_created)];
+        let ring =
+            |next_created| [key("a", KeyState::Current, 0, 0), key("b", KeyState::Next, next_created, next_created)];
         assert_eq!(plan(&ring(0), at(99), SCHEDULE), None);
         assert_eq!(plan(&ring(0), at(100), SCHEDULE), Some(Step::Rotate));
         assert_eq!(plan(&ring(80), at(100), SCHEDULE), None);

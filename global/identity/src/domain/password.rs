@@ -7,10 +7,26 @@ const MIN_DIFFERENT: usize = 5;
 
 /// Long enough to pass the length rule, and among the first that anybody tries.
 const COMMON: &[&str] = &[
-    "password1234", "passwordpassword", "password12345", "password123456", "123456789012", "1234567890123",
-    "qwertyuiop12", "qwertyuiop123", "qwertyqwerty", "administrator", "letmeinletmein", "iloveyou1234",
-    "welcome12345", "changeme1234", "changemechangeme", "correcthorsebatterystaple", "abcdefghijkl",
-    "qwertyuiopasdf", "1q2w3e4r5t6y", "zaq12wsxcde3",
+    "password1234",
+    "passwordpassword",
+    "password12345",
+    "password123456",
+    "123456789012",
+    "1234567890123",
+    "qwertyuiop12",
+    "qwertyuiop123",
+    "qwertyqwerty",
+    "administrator",
+    "letmeinletmein",
+    "iloveyou1234",
+    "welcome12345",
+    "changeme1234",
+    "changemechangeme",
+    "correcthorsebatterystaple",
+    "abcdefghijkl",
+    "qwertyuiopasdf",
+    "1q2w3e4r5t6y",
+    "zaq12wsxcde3",
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

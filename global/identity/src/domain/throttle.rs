@@ -23,7 +23,8 @@ mod tests {
     fn a_block_ends_with_its_window() {
         let start = OffsetDateTime::UNIX_EPOCH;
         let failures = Failures { count: 5, window_started: start };
-        let blocked = |limit, seconds| blocked_for(failures, limit, Duration::MINUTE, start + Duration::seconds(seconds));
+        let blocked =
+            |limit, seconds| blocked_for(failures, limit, Duration::MINUTE, start + Duration::seconds(seconds));
         assert_eq!(blocked(5, 20), Some(Duration::seconds(40)));
         assert_eq!(blocked(6, 20), None);
         assert_eq!(blocked(5, 60), None);

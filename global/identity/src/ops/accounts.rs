@@ -7,8 +7,8 @@ use super::api_keys::{self, NewKey};
 use crate::domain::access::{Caller, Role, State, SubjectKind};
 use crate::domain::password;
 use crate::error::Error;
-use crate::store::sessions::{self, Ending};
 use crate::store::members;
+use crate::store::sessions::{self, Ending};
 use crate::store::subjects::{self, Change, Subject};
 use crate::{Identity, ops};
 
@@ -17,7 +17,11 @@ const MAX_NAME: usize = 200;
 pub fn check_name(name: &str) -> Result<String, Error> {
     let name = name.trim();
     let well_formed = (1..=MAX_NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control);
-    if well_formed { Ok(name.to_owned()) } else { Err(Error::Invalid("a name has 1 to 200 characters, none of them a control character")) }
+    if well_formed {
+        Ok(name.to_owned())
+    } else {
+        Err(Error::Invalid("a name has 1 to 200 characters, none of them a control character"))
+    }
 }
 
 /// Refuses callers who may not create an account of this role there, and organisations that do not exist.
@@ -26,7 +30,11 @@ async fn may_create(identity: &Identity, caller: &Caller, organisation: Option<&
         return Err(Error::Forbidden);
     }
     let Some(organisation) = organisation else {
-        return if role == Role::OrganisationAdmin { Err(Error::Invalid("an organisation's administrator belongs to one")) } else { Ok(()) };
+        return if role == Role::OrganisationAdmin {
+            Err(Error::Invalid("an organisation's administrator belongs to one"))
+        } else {
+            Ok(())
+        };
     };
     match identity.0.directory.organisation_exists(organisation).await.map_err(Error::Directory)? {
         true => Ok(()),
@@ -81,7 +89,13 @@ pub async fn create_service_account(
     Ok((subject, secret))
 }
 
-pub fn fresh(kind: SubjectKind, organisation: Option<String>, name: String, role: Role, email: Option<String>) -> Subject {
+pub fn fresh(
+    kind: SubjectKind,
+    organisation: Option<String>,
+    name: String,
+    role: Role,
+    email: Option<String>,
+) -> Subject {
     Subject {
         id: Uuid::now_v7(),
         kind: kind.name().to_owned(),
@@ -125,7 +139,13 @@ pub struct Edit {
 }
 
 /// Anything but a new name ends the account's sessions: their tokens say what no longer holds.
-pub async fn edit(identity: &Identity, caller: &Caller, kind: SubjectKind, id: Uuid, edit: Edit) -> Result<Subject, Error> {
+pub async fn edit(
+    identity: &Identity,
+    caller: &Caller,
+    kind: SubjectKind,
+    id: Uuid,
+    edit: Edit,
+) -> Result<Subject, Error> {
     let subject = administered(&mut *identity.0.pool.acquire().await?, caller, id).await?;
     if subject.kind() != kind {
         return Err(Error::NotFound("account"));
@@ -172,6 +192,7 @@ pub async fn delete(identity: &Identity, caller: &Caller, kind: SubjectKind, id:
     if subject.role()? == Role::PlatformAdmin && subjects::other_platform_admins(&mut db, id).await? == 0 {
         return Err(Error::LastAdministrator);
     }
+    subjects::lock(&mut db, id).await?;
     sessions::revoke(&mut db, Ending::OfSubject(id), now, ops::revoked_until(now)).await?;
     subjects::delete(&mut db, id).await?;
     Ok(db.commit().await?)

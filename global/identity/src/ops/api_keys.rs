@@ -73,7 +73,13 @@ async fn allowed(db: &mut PgConnection, caller: &Caller, subject: Uuid) -> Resul
     accounts::administered(db, caller, subject).await.map(|_| ())
 }
 
-pub async fn list(identity: &Identity, caller: &Caller, subject: Uuid, after: Option<Uuid>, limit: i64) -> Result<Vec<ApiKey>, Error> {
+pub async fn list(
+    identity: &Identity,
+    caller: &Caller,
+    subject: Uuid,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<ApiKey>, Error> {
     let mut db = identity.0.pool.acquire().await?;
     allowed(&mut db, caller, subject).await?;
     api_keys::list(&mut db, subject, after, limit).await

@@ -8,11 +8,11 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::api_keys::{self, NewKey};
+use crate::Identity;
 use crate::domain::access::{Role, SubjectKind};
 use crate::error::Error;
 use crate::ops::accounts;
 use crate::store::subjects;
-use crate::Identity;
 
 const NAME: &str = "bootstrap-admin";
 
@@ -43,7 +43,8 @@ pub async fn administrator(identity: &Identity, file: &Path, reissue: bool) -> R
         Some(_) if !reissue => return Ok(false),
         Some(id) => id,
         None => {
-            let account = accounts::fresh(SubjectKind::ServiceAccount, None, NAME.to_owned(), Role::PlatformAdmin, None);
+            let account =
+                accounts::fresh(SubjectKind::ServiceAccount, None, NAME.to_owned(), Role::PlatformAdmin, None);
             subjects::insert(&mut db, &account, None).await?;
             account.id
         }

@@ -70,7 +70,8 @@ pub async fn decide(
     let decision = async {
         let code = read_user_code(typed_code).ok_or(Error::BadCredentials)?;
         let mut db = identity.0.pool.begin().await?;
-        let found = devices::decide(&mut db, &user_hash(identity, &code), approve.then_some(subject), ops::now()).await?;
+        let found =
+            devices::decide(&mut db, &user_hash(identity, &code), approve.then_some(subject), ops::now()).await?;
         db.commit().await?;
         if found { Ok(()) } else { Err(Error::BadCredentials) }
     };

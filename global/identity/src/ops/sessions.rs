@@ -28,7 +28,12 @@ pub async fn bearer(identity: &Identity, headers: &HeaderMap) -> Result<Option<C
     if live && active { Ok(Some(claims)) } else { Err(Error::Unauthenticated) }
 }
 
-pub async fn list(identity: &Identity, caller: &Caller, after: Option<Uuid>, limit: i64) -> Result<Vec<Session>, Error> {
+pub async fn list(
+    identity: &Identity,
+    caller: &Caller,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Session>, Error> {
     sessions::list(&mut *identity.0.pool.acquire().await?, caller.subject, after, limit).await
 }
 

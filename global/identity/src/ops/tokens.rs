@@ -11,8 +11,9 @@ use crate::domain::opaque::{Opaque, Purpose};
 use crate::domain::session::{Refresh, SessionAge, decide_refresh, token_expiry};
 use crate::error::Error;
 use crate::ops::password;
+use crate::store::api_keys::{self, ApiKey};
 use crate::store::sessions::{self, Ending, Session};
-use crate::store::{api_keys, members, subjects};
+use crate::store::{members, subjects};
 use crate::{Identity, ops, random};
 
 /// Sessions of API keys are renewed after this long.
@@ -67,7 +68,7 @@ async fn authority(
     tenant_organisation: Option<String>,
     limit: Option<&[String]>,
 ) -> Result<Authority, Error> {
-    let subject = subjects::find(db, subject).await?.ok_or(Error::BadCredentials)?;
+    let subject = subjects::hold(db, subject).await?.ok_or(Error::BadCredentials)?;
     if subject.state() != State::Active {
         return Err(Error::BadCredentials);
     }
@@ -80,8 +81,8 @@ async fn authority(
         let scopes = scopes.to_owned();
         return Ok(Authority { organisation: subject.organisation, scopes, audience: AUDIENCE_GLOBAL });
     };
-    let member = members::find(db, tenant.as_str(), subject.id).await?.ok_or(Error::BadCredentials)?;
-    let scopes = access::grant(&member.scopes, limit, wanted.scopes.as_deref()).map_err(|_| Error::Scope)?;
+    let held = members::hold(db, tenant.as_str(), subject.id).await?.ok_or(Error::BadCredentials)?;
+    let scopes = access::grant(&held, limit, wanted.scopes.as_deref()).map_err(|_| Error::Scope)?;
     Ok(Authority { organisation: tenant_organisation, scopes, audience: AUDIENCE_CELL })
 }
 
@@ -194,31 +195,46 @@ async fn by_key(identity: &Identity, client_id: &str, secret: &str, mut wanted: 
     }
     let organisation = organisation_of(identity, wanted.tenant.as_ref()).await?;
     let mut db = identity.0.pool.begin().await?;
+    let key = api_keys::hold(&mut db, key.id).await?.filter(|key| key.live(now)).ok_or(Error::BadCredentials)?;
     let authority = authority(&mut db, client, &wanted, organisation, key.scopes.as_deref()).await?;
-    let tenant = wanted.tenant.as_ref().map(TenantId::as_str);
-    let lasting = now + Duration::seconds(identity.0.settings.token_seconds);
-    let session = match sessions::reusable(&mut db, key.id, tenant, lasting).await? {
-        Some(session) => session,
-        None => {
-            let session = Session {
-                sid: Uuid::now_v7(),
-                subject: client,
-                kind: "key".to_owned(),
-                api_key: Some(key.id),
-                tenant: tenant.map(str::to_owned),
-                scopes: None,
-                created_at: now,
-                expires_at: now + KEY_SESSION,
-                revoked_at: None,
-            };
-            sessions::insert(&mut db, &session).await?;
-            session
-        }
-    };
-    api_keys::touch(&mut db, key.id, now).await?;
+    let lives = Lives { now, lasting: now + Duration::seconds(identity.0.settings.token_seconds) };
+    let session = key_session(&mut db, &key, wanted.tenant.as_ref(), lives).await?;
     let grant = mint(identity, &session, &wanted, authority, now)?;
     db.commit().await?;
+    api_keys::touch(&mut *identity.0.pool.acquire().await?, key.id, now).await?;
     Ok(grant)
+}
+
+struct Lives {
+    now: OffsetDateTime,
+    /// A session that ends before this is not worth another token.
+    lasting: OffsetDateTime,
+}
+
+/// The key's session in a tenant: the one it has, or a new one.
+async fn key_session(
+    db: &mut PgConnection,
+    key: &ApiKey,
+    tenant: Option<&TenantId>,
+    lives: Lives,
+) -> Result<Session, Error> {
+    let tenant = tenant.map(TenantId::as_str);
+    if let Some(session) = sessions::reusable(db, key.id, tenant, lives.lasting).await? {
+        return Ok(session);
+    }
+    let session = Session {
+        sid: Uuid::now_v7(),
+        subject: key.subject,
+        kind: "key".to_owned(),
+        api_key: Some(key.id),
+        tenant: tenant.map(str::to_owned),
+        scopes: None,
+        created_at: lives.now,
+        expires_at: lives.now + KEY_SESSION,
+        revoked_at: None,
+    };
+    sessions::insert(db, &session).await?;
+    Ok(session)
 }
 
 /// A refresh token for its successor and a new access token, perhaps for another tenant.

@@ -50,6 +50,11 @@ pub async fn find(db: &mut PgConnection, id: Uuid) -> Result<Option<ApiKey>, Err
     Ok(sqlx::query_as("select * from api_keys where id = $1").bind(id).fetch_optional(db).await?)
 }
 
+/// As [`find`], and held as it is to the end of the transaction; see `subjects::hold`.
+pub async fn hold(db: &mut PgConnection, id: Uuid) -> Result<Option<ApiKey>, Error> {
+    Ok(sqlx::query_as("select * from api_keys where id = $1 for share").bind(id).fetch_optional(db).await?)
+}
+
 /// Live keys of one subject.
 pub async fn list(db: &mut PgConnection, subject: Uuid, after: Option<Uuid>, limit: i64) -> Result<Vec<ApiKey>, Error> {
     let rows = sqlx::query_as(
@@ -59,7 +64,8 @@ pub async fn list(db: &mut PgConnection, subject: Uuid, after: Option<Uuid>, lim
     Ok(rows.bind(subject).bind(after).bind(limit).fetch_all(db).await?)
 }
 
-/// Written at most once a minute: a key in a loop must not cost a write each time.
+/// Written at most once a minute: a key in a loop must not cost a write each time. Never while the
+/// key is held: two holders that both want to write would wait for each other.
 pub async fn touch(db: &mut PgConnection, id: Uuid, now: OffsetDateTime) -> Result<(), Error> {
     sqlx::query(
         "update api_keys set last_used_at = $2

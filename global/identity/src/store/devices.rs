@@ -50,7 +50,8 @@ pub async fn insert(db: &mut PgConnection, grant: &DeviceGrant, user_hash: &[u8]
     Ok(())
 }
 
-const COLUMNS_BY_ID: &str = "select id, device_hash, client, tenant, scopes, state, subject, interval_s, polled_at, expires_at
+const COLUMNS_BY_ID: &str =
+    "select id, device_hash, client, tenant, scopes, state, subject, interval_s, polled_at, expires_at
      from device_grants where id = $1 for update";
 
 pub async fn lock(db: &mut PgConnection, id: Uuid) -> Result<Option<DeviceGrant>, Error> {
@@ -93,7 +94,8 @@ pub async fn mark_used(db: &mut PgConnection, id: Uuid) -> Result<(), Error> {
 
 /// Grants that wait for a person; bounds what strangers can make us store.
 pub async fn pending(db: &mut PgConnection) -> Result<i64, Error> {
-    let (count,): (i64,) = sqlx::query_as("select count(*) from device_grants where expires_at > now()").fetch_one(db).await?;
+    let (count,): (i64,) =
+        sqlx::query_as("select count(*) from device_grants where expires_at > now()").fetch_one(db).await?;
     Ok(count)
 }
 

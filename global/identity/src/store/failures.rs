@@ -16,7 +16,12 @@ pub async fn find(db: &mut PgConnection, key: &[u8]) -> Result<Option<Failures>,
 }
 
 /// Counts one more; a window that began before `window_floor` starts again.
-pub async fn count(db: &mut PgConnection, key: &[u8], now: OffsetDateTime, window_floor: OffsetDateTime) -> Result<(), Error> {
+pub async fn count(
+    db: &mut PgConnection,
+    key: &[u8],
+    now: OffsetDateTime,
+    window_floor: OffsetDateTime,
+) -> Result<(), Error> {
     sqlx::query(
         "insert into sign_in_failures as f (key, failures, window_started) values ($1, 1, $2)
          on conflict (key) do update set
@@ -37,6 +42,7 @@ pub async fn clear(db: &mut PgConnection, key: &[u8]) -> Result<(), Error> {
 }
 
 pub async fn purge(db: &mut PgConnection, window_floor: OffsetDateTime) -> Result<u64, Error> {
-    let done = sqlx::query("delete from sign_in_failures where window_started < $1").bind(window_floor).execute(db).await?;
+    let done =
+        sqlx::query("delete from sign_in_failures where window_started < $1").bind(window_floor).execute(db).await?;
     Ok(done.rows_affected())
 }

@@ -51,6 +51,17 @@ pub async fn find(db: &mut PgConnection, tenant: &str, subject: Uuid) -> Result<
     Ok(row.bind(tenant).bind(subject).fetch_optional(db).await?)
 }
 
+/// The scopes of a member, held as they are to the end of the transaction; see `subjects::hold`.
+pub async fn hold(db: &mut PgConnection, tenant: &str, subject: Uuid) -> Result<Option<Vec<String>>, Error> {
+    let row: Option<(Vec<String>,)> =
+        sqlx::query_as("select scopes from memberships where tenant = $1 and subject = $2 for share")
+            .bind(tenant)
+            .bind(subject)
+            .fetch_optional(db)
+            .await?;
+    Ok(row.map(|(scopes,)| scopes))
+}
+
 pub async fn list(db: &mut PgConnection, tenant: &str, after: Option<Uuid>, limit: i64) -> Result<Vec<Member>, Error> {
     let rows = sqlx::query_as(
         "select m.tenant, m.subject, s.kind, s.name, m.scopes, m.created_at

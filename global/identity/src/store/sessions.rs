@@ -66,7 +66,12 @@ pub async fn reusable(
     Ok(row.bind(api_key).bind(tenant).bind(until).fetch_optional(db).await?)
 }
 
-pub async fn list(db: &mut PgConnection, subject: Uuid, after: Option<Uuid>, limit: i64) -> Result<Vec<Session>, Error> {
+pub async fn list(
+    db: &mut PgConnection,
+    subject: Uuid,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Session>, Error> {
     let rows = sqlx::query_as(
         "select * from sessions where subject = $1 and revoked_at is null and expires_at > now()
          and ($2::uuid is null or sid > $2) order by sid limit $3",
@@ -84,7 +89,12 @@ pub enum Ending {
 
 /// Ends sessions and publishes it. `until`: when the last token of them will have expired.
 /// The head row's lock keeps numbers in commit order, so a reader never misses one.
-pub async fn revoke(db: &mut PgConnection, ending: Ending, now: OffsetDateTime, until: OffsetDateTime) -> Result<u64, Error> {
+pub async fn revoke(
+    db: &mut PgConnection,
+    ending: Ending,
+    now: OffsetDateTime,
+    until: OffsetDateTime,
+) -> Result<u64, Error> {
     let (sid, subject, api_key) = match ending {
         Ending::One(sid) => (Some(sid), None, None),
         Ending::OfSubject(subject) => (None, Some(subject), None),

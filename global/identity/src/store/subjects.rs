@@ -60,6 +60,21 @@ pub async fn find(db: &mut PgConnection, id: Uuid) -> Result<Option<Subject>, Er
     Ok(row.bind(id).fetch_optional(db).await?)
 }
 
+/// As [`find`], and held as it is to the end of the transaction: a token that is being minted and
+/// a suspension wait for each other, so that no session is opened behind the suspension's back.
+pub async fn hold(db: &mut PgConnection, id: Uuid) -> Result<Option<Subject>, Error> {
+    let row = sqlx::query_as(
+        "select id, kind, organisation, name, role, state, email, created_at from subjects where id = $1 for share",
+    );
+    Ok(row.bind(id).fetch_optional(db).await?)
+}
+
+/// For a change that ends sessions.
+pub async fn lock(db: &mut PgConnection, id: Uuid) -> Result<(), Error> {
+    sqlx::query("select 1 from subjects where id = $1 for update").bind(id).execute(db).await?;
+    Ok(())
+}
+
 /// Id and password hash of an active user.
 pub async fn password_of(db: &mut PgConnection, email: &str) -> Result<Option<(Uuid, String)>, Error> {
     let row = sqlx::query_as(

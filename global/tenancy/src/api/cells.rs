@@ -74,8 +74,12 @@ impl TryFrom<CellStatus> for CellView {
     type Error = Error;
     fn try_from(status: CellStatus) -> Result<Self, Error> {
         let report = status.contracts_version.zip(status.contracts_sha256).zip(status.drift.zip(status.reported_at));
-        let contracts =
-            report.map(|((version, sha256), (drift, reported_at))| ContractsView { version, sha256, drift, reported_at });
+        let contracts = report.map(|((version, sha256), (drift, reported_at))| ContractsView {
+            version,
+            sha256,
+            drift,
+            reported_at,
+        });
         Ok(Self {
             kind: status.cell.kind()?,
             state: status.cell.state()?,
@@ -139,13 +143,21 @@ pub async fn list(
 }
 
 #[utoipa::path(get, path = "/api/v1/cells/{cell}", tag = "cells", params(("cell" = String, Path)), responses((status = 200, body = CellView), (status = 401), (status = 404)))]
-pub async fn get(State(tenancy): State<Tenancy>, caller: Caller, Path(cell): Path<String>) -> Result<Json<CellView>, Problem> {
+pub async fn get(
+    State(tenancy): State<Tenancy>,
+    caller: Caller,
+    Path(cell): Path<String>,
+) -> Result<Json<CellView>, Problem> {
     Ok(Json(cells::find(&tenancy, &caller, &cell).await?.try_into()?))
 }
 
 /// Remove a cell without tenants.
 #[utoipa::path(delete, path = "/api/v1/cells/{cell}", tag = "cells", params(("cell" = String, Path)), responses((status = 204), (status = 401), (status = 403), (status = 404), (status = 412), (status = 503)))]
-pub async fn remove(State(tenancy): State<Tenancy>, caller: Caller, Path(cell): Path<String>) -> Result<StatusCode, Problem> {
+pub async fn remove(
+    State(tenancy): State<Tenancy>,
+    caller: Caller,
+    Path(cell): Path<String>,
+) -> Result<StatusCode, Problem> {
     cells::remove(&tenancy, &caller, &cell_id(cell)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -33,7 +33,10 @@ pub async fn routing(State(tenancy): State<Tenancy>, Query(query): Query<Since>)
     Ok(response)
 }
 
-pub async fn bundle(State(tenancy): State<Tenancy>, Query(query): Query<Version>) -> Result<Json<SignedBundle>, Problem> {
+pub async fn bundle(
+    State(tenancy): State<Tenancy>,
+    Query(query): Query<Version>,
+) -> Result<Json<SignedBundle>, Problem> {
     Ok(Json(bundles::signed(&tenancy, query.version).await?))
 }
 

@@ -64,6 +64,10 @@ pub async fn list(
 }
 
 #[utoipa::path(get, path = "/api/v1/organisations/{organisation}", tag = "organisations", params(("organisation" = String, Path)), responses((status = 200, body = OrganisationView), (status = 401), (status = 404)))]
-pub async fn get(State(tenancy): State<Tenancy>, caller: Caller, Path(id): Path<String>) -> Result<Json<OrganisationView>, Problem> {
+pub async fn get(
+    State(tenancy): State<Tenancy>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<OrganisationView>, Problem> {
     Ok(Json(organisations::find(&tenancy, &caller, &id).await?.into()))
 }

@@ -123,13 +123,21 @@ pub async fn list(
 }
 
 #[utoipa::path(get, path = "/api/v1/tenants/{tenant}", tag = "tenants", params(("tenant" = String, Path)), responses((status = 200, body = TenantView), (status = 401), (status = 404)))]
-pub async fn get(State(tenancy): State<Tenancy>, caller: Caller, Path(tenant): Path<String>) -> Result<Json<TenantView>, Problem> {
+pub async fn get(
+    State(tenancy): State<Tenancy>,
+    caller: Caller,
+    Path(tenant): Path<String>,
+) -> Result<Json<TenantView>, Problem> {
     Ok(Json(tenants::find(&tenancy, &caller, &tenant_id(tenant)?).await?.try_into()?))
 }
 
 /// Remove a tenant from the platform. Its id is never free again.
 #[utoipa::path(delete, path = "/api/v1/tenants/{tenant}", tag = "tenants", params(("tenant" = String, Path)), responses((status = 204), (status = 401), (status = 404), (status = 503)))]
-pub async fn remove(State(tenancy): State<Tenancy>, caller: Caller, Path(tenant): Path<String>) -> Result<StatusCode, Problem> {
+pub async fn remove(
+    State(tenancy): State<Tenancy>,
+    caller: Caller,
+    Path(tenant): Path<String>,
+) -> Result<StatusCode, Problem> {
     tenants::remove(&tenancy, &caller, &tenant_id(tenant)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -81,7 +81,8 @@ pub fn choose<'a>(
     let open = |c: &&Candidate| c.state == CellState::Active;
     let Some(name) = named else {
         let dedicated = cells.iter().filter(own).filter(open).min_by_key(|c| (c.tenants, &c.id));
-        let shared = || cells.iter().filter(|c| c.kind == CellKind::Shared).filter(open).min_by_key(|c| (c.tenants, &c.id));
+        let shared =
+            || cells.iter().filter(|c| c.kind == CellKind::Shared).filter(open).min_by_key(|c| (c.tenants, &c.id));
         return dedicated.or_else(shared).ok_or(PlacementRefused::NoSharedCell);
     };
     let cell = cells.iter().find(|c| c.id == name).ok_or(PlacementRefused::UnknownCell)?;
@@ -105,7 +106,13 @@ mod tests {
     use super::*;
 
     fn cell(id: &str, kind: CellKind, organisation: Option<&str>, tenants: i64) -> Candidate {
-        Candidate { id: id.into(), kind, state: CellState::Active, organisation: organisation.map(str::to_owned), tenants }
+        Candidate {
+            id: id.into(),
+            kind,
+            state: CellState::Active,
+            organisation: organisation.map(str::to_owned),
+            tenants,
+        }
     }
 
     fn site() -> Vec<Candidate> {

@@ -58,7 +58,13 @@ fn merge(id: &CellId, old: Option<&Cell>, new: &Registration, tenants: i64) -> R
 
 /// Registers or changes a cell. The log grows only when its address does change, so a site may say
 /// the same at every start. `create` refuses a cell that exists.
-pub async fn put(tenancy: &Tenancy, caller: &Caller, id: &CellId, new: &Registration, create: bool) -> Result<CellStatus, Error> {
+pub async fn put(
+    tenancy: &Tenancy,
+    caller: &Caller,
+    id: &CellId,
+    new: &Registration,
+    create: bool,
+) -> Result<CellStatus, Error> {
     if !caller.is_platform() {
         return Err(Error::Forbidden);
     }
@@ -87,7 +93,12 @@ pub async fn put(tenancy: &Tenancy, caller: &Caller, id: &CellId, new: &Registra
     Ok(status)
 }
 
-pub async fn list(tenancy: &Tenancy, caller: &Caller, after: Option<&str>, limit: i64) -> Result<Vec<CellStatus>, Error> {
+pub async fn list(
+    tenancy: &Tenancy,
+    caller: &Caller,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<CellStatus>, Error> {
     if caller.horizon() == Some("") {
         return Err(Error::Forbidden);
     }

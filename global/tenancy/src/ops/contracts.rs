@@ -16,7 +16,12 @@ pub async fn publish(tenancy: &Tenancy) -> Result<(), Error> {
     let stored = store::publish(&mut db, version, &document, &digest).await?;
     db.commit().await?;
     if stored != digest {
-        tracing::error!(version, stored, built = digest, "this build's contracts differ from the published ones of the same version");
+        tracing::error!(
+            version,
+            stored,
+            built = digest,
+            "this build's contracts differ from the published ones of the same version"
+        );
     }
     Ok(())
 }

@@ -11,7 +11,8 @@ pub async fn create(tenancy: &Tenancy, caller: &Caller, id: &str, name: &str) ->
         return Err(Error::Forbidden);
     }
     // Organisations are named like tenants: lower-case slugs.
-    contracts::TenantId::new(id).map_err(|_| Error::Invalid("an id is 2 to 39 characters of a-z, 0-9 and '-', beginning with a letter"))?;
+    contracts::TenantId::new(id)
+        .map_err(|_| Error::Invalid("an id is 2 to 39 characters of a-z, 0-9 and '-', beginning with a letter"))?;
     let name = ops::check_name(name)?;
     let mut db = tenancy.0.pool.begin().await?;
     let new = organisations::insert(&mut db, id, name).await?;
@@ -20,7 +21,12 @@ pub async fn create(tenancy: &Tenancy, caller: &Caller, id: &str, name: &str) ->
     if stored.name == name { Ok((stored, new)) } else { Err(Error::Exists("organisation")) }
 }
 
-pub async fn list(tenancy: &Tenancy, caller: &Caller, after: Option<&str>, limit: i64) -> Result<Vec<Organisation>, Error> {
+pub async fn list(
+    tenancy: &Tenancy,
+    caller: &Caller,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Organisation>, Error> {
     organisations::list(&mut *tenancy.0.pool.acquire().await?, caller.horizon(), after, limit).await
 }
 

@@ -29,7 +29,12 @@ fn placed(tenant: &Tenant) -> Result<Change, Error> {
 }
 
 /// Reads the tenant as it is now, logs its route and commits.
-async fn publish(tenancy: &Tenancy, caller: &Caller, mut db: PgTransaction<'static>, id: &TenantId) -> Result<Tenant, Error> {
+async fn publish(
+    tenancy: &Tenancy,
+    caller: &Caller,
+    mut db: PgTransaction<'static>,
+    id: &TenantId,
+) -> Result<Tenant, Error> {
     let tenant = tenants::lock(&mut db, id.as_str()).await?.ok_or(Error::NotFound("tenant"))?;
     let head = routing::append(&mut db, &placed(&tenant)?, &caller.subject).await?;
     db.commit().await?;

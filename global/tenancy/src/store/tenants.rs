@@ -57,7 +57,13 @@ pub async fn organisation_of(db: &mut PgConnection, id: &str) -> Result<Option<S
     Ok(row.map(|(organisation,)| organisation))
 }
 
-pub async fn insert(db: &mut PgConnection, id: &str, organisation: &str, cell: &str, generation: i64) -> Result<(), Error> {
+pub async fn insert(
+    db: &mut PgConnection,
+    id: &str,
+    organisation: &str,
+    cell: &str,
+    generation: i64,
+) -> Result<(), Error> {
     sqlx::query("insert into tenants (id, organisation, cell, generation) values ($1, $2, $3, $4)")
         .bind(id)
         .bind(organisation)
