@@ -146,6 +146,21 @@ impl Site {
         Ok(())
     }
 
+    /// Restarts the global plane with `extra` at the end of its configuration, until it is started otherwise.
+    pub async fn restart_global_with(&self, extra: &str) -> anyhow::Result<()> {
+        let path = self.state().join("global/config.toml");
+        let plain = std::fs::read_to_string(&path)?;
+        std::fs::write(&path, format!("{plain}\n{extra}\n"))?;
+        let restarted = self.stop_and_start(&[GLOBAL.to_owned()]).await;
+        // The file is read once, at the start.
+        std::fs::write(&path, plain)?;
+        restarted
+    }
+
+    pub async fn restart_global(&self) -> anyhow::Result<()> {
+        self.stop_and_start(&[GLOBAL.to_owned()]).await
+    }
+
     /// Ends every process of the site at once, servers included, and starts it on the same data.
     pub async fn kill_and_start(&self) -> anyhow::Result<()> {
         let stack = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -74,8 +74,8 @@ pub async fn a_killed_cell_keeps_acknowledged_rows(world: Arc<World>) -> anyhow:
         })
     };
     eventually("the sink is at work", || async {
-        let sink = tenant.get(&format!("/api/v1/sinks/{stream}")).await?;
-        ensure!(sink["rows"].as_u64().is_some_and(|rows| rows > 0), "{sink}");
+        let view = tenant.get(&format!("/api/v1/streams/{stream}")).await?;
+        ensure!(view["committedRows"].as_u64().is_some_and(|rows| rows > 0), "{view}");
         Ok(())
     })
     .await?;

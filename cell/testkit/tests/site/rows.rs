@@ -15,10 +15,10 @@ const COMMIT: Duration = Duration::from_secs(90);
 
 pub fn fields() -> Value {
     json!([
-        { "name": "id", "type": "long", "required": true },
-        { "name": "city", "type": "string", "required": true },
-        { "name": "amount", "type": "double", "required": false },
-        { "name": "at", "type": "timestamptz", "required": false },
+        { "name": "id", "type": "int64", "nullable": false },
+        { "name": "city", "type": "string", "nullable": false },
+        { "name": "amount", "type": "float64" },
+        { "name": "at", "type": "timestamptz" },
     ])
 }
 
@@ -68,8 +68,8 @@ pub async fn push_all(tenant: &Tenant, stream: &str, from: u64, to: u64) -> anyh
 /// Waits until the sink says that `rows` rows are in the stream's table.
 pub async fn committed(tenant: &Tenant, stream: &str, rows: u64) -> anyhow::Result<()> {
     within(COMMIT, &format!("{rows} rows committed"), || async {
-        let sink = tenant.get(&format!("/api/v1/sinks/{stream}")).await?;
-        ensure!(sink["rows"] == rows, "{sink}");
+        let view = tenant.get(&format!("/api/v1/streams/{stream}")).await?;
+        ensure!(view["committedRows"] == rows, "{} of {}", view["committedRows"], view["acceptedRows"]);
         Ok(())
     })
     .await

@@ -155,3 +155,17 @@ pub async fn a_revoked_token_is_refused(world: Arc<World>) -> anyhow::Result<()>
     world.acme.get("/api/v1/me").await?;
     Ok(())
 }
+
+/// A token ends by itself: the global plane is told to make them live two seconds.
+pub async fn an_expired_token_is_refused(world: Arc<World>) -> anyhow::Result<()> {
+    world.site.restart_global_with("[services.identity]\ntoken_seconds = 2").await?;
+    let outcome = async {
+        let short = world.acme.with_token(world.acme.fresh_token().await?);
+        short.get("/api/v1/me").await.context("the token is not good at first")?;
+        // Clocks may differ by a few seconds, so a token lives a little longer than it says.
+        within(Duration::from_secs(30), "the token expires", || is_refused(&short, "an expired token")).await
+    }
+    .await;
+    world.site.restart_global().await?;
+    outcome
+}

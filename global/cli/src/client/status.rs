@@ -1,4 +1,4 @@
-//! `cyto status`: cells, placements, contracts, and how far the sinks are behind.
+//! `cyto status`: cells, placements, contracts, and how far the tables are behind the streams.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use super::credential::Credential;
 use super::global::{Global, Tenant};
 use super::site::Site;
 use super::table::{grouped, render};
-use super::tenant_api::TenantApi;
+use super::tenant_api::{Stream, TenantApi};
 use crate::place::Place;
 
 pub async fn run(place: &Place) -> anyhow::Result<ExitCode> {
@@ -23,18 +23,21 @@ pub async fn run(place: &Place) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One row per sink; a tenant whose sinks may not be seen still has a row, with the reason.
+/// One row per stream; a tenant whose streams may not be seen still has a row, with the reason.
 async fn tenant_rows(place: &Place, api: &Api, tenant: &Tenant) -> Vec<Vec<String>> {
     let row = |table: String, rows: String, lag: String| {
         vec![tenant.id.clone(), tenant.cell.clone(), tenant.generation.to_string(), table, rows, lag]
     };
-    let sinks = match Credential::find(place, api, &tenant.id) {
-        Ok(credential) => TenantApi::new(api, credential, &tenant.id).sinks().await.map_err(|e| e.to_string()),
+    let streams = match Credential::find(place, api, &tenant.id) {
+        Ok(credential) => TenantApi::new(api, credential, &tenant.id).streams().await.map_err(|e| e.to_string()),
         Err(_) => Err("not signed in".to_owned()),
     };
-    match sinks {
+    match streams {
         Err(reason) => vec![row(reason, "-".to_owned(), "-".to_owned())],
-        Ok(sinks) if sinks.is_empty() => vec![row("no streams".to_owned(), "-".to_owned(), "-".to_owned())],
-        Ok(sinks) => sinks.into_iter().map(|s| row(s.table, grouped(s.rows), grouped(s.lag))).collect(),
+        Ok(streams) if streams.is_empty() => vec![row("no streams".to_owned(), "-".to_owned(), "-".to_owned())],
+        Ok(streams) => {
+            let lag = |s: &Stream| grouped(s.accepted_rows.saturating_sub(s.committed_rows));
+            streams.into_iter().map(|s| row(s.table.clone(), grouped(s.committed_rows), lag(&s))).collect()
+        }
     }
 }

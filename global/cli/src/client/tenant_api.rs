@@ -10,9 +10,16 @@ use super::api::{Api, ApiError, Page};
 use super::credential::Credential;
 
 #[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Stream {
     pub id: String,
     pub name: String,
+    /// `<namespace>.<table>` in the tenant's catalog.
+    pub table: String,
+    /// Rows acknowledged by the data bus.
+    pub accepted_rows: u64,
+    /// Rows the sink has made visible in the table.
+    pub committed_rows: u64,
 }
 
 /// What became of a pushed batch.
@@ -36,17 +43,6 @@ pub struct Dataset {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Uploaded {
     pub rows: u64,
-}
-
-/// How far the sink has carried a stream into its table.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Sink {
-    pub table: String,
-    /// Rows committed to the table.
-    pub rows: u64,
-    /// Records on the bus that are not yet in the table.
-    #[serde(default)]
-    pub lag: u64,
 }
 
 /// One tenant as one bearer sees it.
@@ -128,18 +124,28 @@ impl TenantApi {
         self.api.json("push rows", request).await
     }
 
-    /// `None` as long as the sink has not seen the stream.
-    pub async fn sink(&self, stream: &Stream) -> Result<Option<Sink>, ApiError> {
-        match self.get("read the sink", &format!("/api/v1/sinks/{}", stream.id)).await {
-            Ok(sink) => Ok(Some(sink)),
-            Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// The stream as it is now.
+    pub async fn reload(&self, stream: &Stream) -> Result<Stream, ApiError> {
+        self.get(&format!("read stream {}", stream.name), &format!("/api/v1/streams/{}", stream.id)).await
     }
 
-    pub async fn sinks(&self) -> Result<Vec<Sink>, ApiError> {
-        let page: Page<Sink> = self.get("list sinks", "/api/v1/sinks?pageSize=100").await?;
+    pub async fn streams(&self) -> Result<Vec<Stream>, ApiError> {
+        let page: Page<Stream> = self.get("list streams", "/api/v1/streams?pageSize=100").await?;
         Ok(page.data)
+    }
+
+    /// Drops a table of the catalog with its files; answers whether there was one.
+    pub async fn drop_table(&self, namespace: &str, table: &str) -> Result<bool, ApiError> {
+        let path = format!("/iceberg/v1/{}/namespaces/{namespace}/tables/{table}?purgeRequested=true", self.tenant);
+        match self
+            .api
+            .send(&format!("drop table {namespace}.{table}"), self.request(Method::DELETE, &path).await?)
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     pub async fn dataset(&self, name: &str) -> Result<Option<Dataset>, ApiError> {

@@ -14,6 +14,7 @@ use super::progress::Stage;
 use super::report::TenantReport;
 use super::{TENANT_STREAM, questions};
 
+const NAME: &str = "flights";
 /// Batches on their way at any moment.
 const IN_FLIGHT: usize = 4;
 /// A cell under load asks a client to wait; that many times one batch obeys.
@@ -33,7 +34,7 @@ pub async fn run(door: &Door, input: &Input) -> anyhow::Result<TenantReport> {
     seconds.insert("push", stage.rows(sent));
 
     let stage = Stage::begin(TENANT_STREAM, "wait until Iceberg has them", FLIGHTS);
-    let committed = wait_for_sink(&door.api, &stream, sent, &stage).await?;
+    let committed = wait_for_sink(&door.api, &stream, sent, Some(&stage)).await?;
     seconds.insert("commit", stage.rows(committed));
 
     let stage = Stage::begin(TENANT_STREAM, "read back: select count(*)", 0);
@@ -54,12 +55,15 @@ pub async fn run(door: &Door, input: &Input) -> anyhow::Result<TenantReport> {
     })
 }
 
-/// Every run begins with an empty stream, so that its counts are its own.
+/// Every run begins with an empty stream and no table, so that its counts are its own.
 async fn fresh_stream(api: &TenantApi) -> anyhow::Result<Stream> {
-    if let Some(old) = api.stream("flights").await? {
+    if let Some(old) = api.stream(NAME).await? {
+        // Rows still on their way would come back into the next run's table.
+        wait_for_sink(api, &old, old.accepted_rows, None).await?;
         api.delete_stream(&old).await?;
     }
-    Ok(api.create_stream("flights", &stream_fields()).await?)
+    api.drop_table("streams", NAME).await?;
+    Ok(api.create_stream(NAME, &stream_fields()).await?)
 }
 
 async fn push(api: &TenantApi, stream: &Stream, input: &Input, stage: &Stage) -> anyhow::Result<u64> {
@@ -91,20 +95,24 @@ async fn push_batch(api: &TenantApi, stream: &Stream, rows: u64, body: Bytes) ->
     bail!("the stream refused a batch {PATIENCE} times because the cell is busy")
 }
 
-async fn wait_for_sink(api: &TenantApi, stream: &Stream, rows: u64, stage: &Stage) -> anyhow::Result<u64> {
+async fn wait_for_sink(api: &TenantApi, stream: &Stream, rows: u64, stage: Option<&Stage>) -> anyhow::Result<u64> {
     let (mut committed, mut moved) = (0, Instant::now());
-    while committed < rows {
+    loop {
+        let now = api.reload(stream).await?.committed_rows;
+        if let Some(stage) = stage {
+            stage.at(now);
+        }
+        if now >= rows {
+            return Ok(now);
+        }
+        if now != committed {
+            (committed, moved) = (now, Instant::now());
+        }
         ensure!(
             moved.elapsed() < STANDSTILL,
             "the sink stands still at {committed} of {rows} rows since {} s",
             STANDSTILL.as_secs()
         );
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let now = api.sink(stream).await?.map_or(0, |sink| sink.rows);
-        if now != committed {
-            (committed, moved) = (now, Instant::now());
-            stage.at(now);
-        }
     }
-    Ok(committed)
 }

@@ -143,11 +143,11 @@ impl Input {
 pub fn stream_fields() -> Value {
     let fields = COLUMNS.iter().map(|(name, kind, required)| {
         let kind = match kind {
-            Kind::Whole => "long",
+            Kind::Whole => "int64",
             Kind::Text => "string",
             Kind::Instant => "timestamptz",
         };
-        json!({ "name": name, "type": kind, "required": required })
+        json!({ "name": name, "type": kind, "nullable": !required })
     });
     Value::Array(fields.collect())
 }
