@@ -1,9 +1,12 @@
 //! `cyto`: starts a site, says what is missing, and speaks to the platform as any client does.
 
 mod client;
+mod demo;
 mod doctor;
 mod down;
 mod place;
+mod progress;
+mod ready;
 mod up;
 
 use std::process::ExitCode;
@@ -61,6 +64,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Up(args) => up::run(args, &cli.place).await,
         Command::Down(args) => down::run(args, &cli.place).await,
         Command::Doctor(args) => doctor::run(args, &cli.place).await,
+        Command::Client(client::Command::Demo(_)) => demo::run(&cli.place).await,
         Command::Client(command) => client::run(command, &cli.place).await,
     }
 }

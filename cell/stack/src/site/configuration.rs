@@ -115,7 +115,8 @@ pub(super) fn write_router(settings: &Settings, layout: &Layout) -> Result<()> {
 pub(super) fn issue_certificates(settings: &Settings, layout: &Layout) -> Result<()> {
     let authority = Authority::open(&layout.ca())?;
     let mut router = Subject::new(ROUTER, ROUTER, settings.addresses.router());
-    router.names = vec!["*.localhost".to_owned()];
+    // Most clients refuse a wildcard right below a top-level name, so the names in use are spelt out too.
+    router.names = ["*.localhost", "global.localhost", "acme.localhost", "globex.localhost"].map(str::to_owned).into();
     authority.issue(&layout.router().join("identity"), &router)?;
     for service in [GLOBAL, CYTO] {
         let subject = Subject::new(GLOBAL, service, settings.addresses.global());

@@ -33,8 +33,6 @@ const SPACE_MIB: u64 = 2048;
 /// How far a start goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Until {
-    /// Everything fetched.
-    Parts,
     /// Servers that are not ours.
     Infrastructure,
     Everything,
@@ -101,9 +99,6 @@ impl Site {
     }
 
     async fn bring_up(&self, until: Until, reporter: &Reporter) -> Result<()> {
-        if until < Until::Infrastructure {
-            return Ok(());
-        }
         self.infrastructure.apply(&self.supervisor, reporter).await?;
         if until < Until::Everything {
             return Ok(());
