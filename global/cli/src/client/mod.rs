@@ -12,6 +12,7 @@ mod status;
 mod table;
 mod tenant;
 mod tenant_api;
+mod token;
 
 use std::process::ExitCode;
 
@@ -27,13 +28,15 @@ pub enum Command {
     Sql(sql::Args),
     /// Sign in.
     Login(login::Args),
+    /// Print an access token, for curl and other clients.
+    Token(token::Args),
     /// Tenants: list, create.
     #[command(subcommand)]
     Tenant(tenant::Command),
     /// Cells: list.
     #[command(subcommand)]
     Cell(cell::Command),
-    /// What the site is doing: cells, generations, contracts, sinks.
+    /// What the site is doing: cells, generations, contracts, tables.
     Status,
 }
 
@@ -42,6 +45,7 @@ pub async fn run(command: Command, place: &Place) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::command(args, place).await,
         Command::Sql(args) => sql::run(args, place).await,
         Command::Login(args) => login::run(args, place).await,
+        Command::Token(args) => token::run(args, place).await,
         Command::Tenant(command) => tenant::run(command, place).await,
         Command::Cell(command) => cell::run(command, place).await,
         Command::Status => status::run(place).await,

@@ -1,4 +1,4 @@
-//! A tenant's own API: streams, datasets, sinks, lineage, audit.
+//! A tenant's own API: streams, datasets, lineage, audit.
 
 use bytes::Bytes;
 use reqwest::{Body, Method, RequestBuilder, StatusCode, header};
