@@ -156,7 +156,10 @@ impl ProxyHttp for Proxy {
         }
         // Answered here, so that `expect` needs not cross and no two readers can disagree on it.
         if session.req_header().headers.contains_key(http::header::EXPECT) && session.as_http1().is_some() {
+            let keepalive = session.get_keepalive();
             session.as_mut().write_continue_response().await?;
+            // pingora takes any answer before the end of the body for the last one.
+            session.set_keepalive(keepalive);
         }
         Ok(false)
     }
