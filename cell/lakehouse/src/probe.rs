@@ -1,15 +1,19 @@
 //! Proof, at start-up, that the store keeps the promise commits stand on.
 //!
-//! Several S3 lookalikes ignore `If-None-Match` and `If-Match`, and then two commits both win.
-//! Such a store is refused before the first request.
+//! Several S3 lookalikes ignore `If-None-Match` and `If-Match`, and others check them without a
+//! lock, so that several writers of one race win. Such a store is refused before the first request.
 
 use bytes::Bytes;
+use futures::future::join_all;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use uuid::Uuid;
 
 use crate::bucket::{Bucket, Put, put_if_absent, put_if_match};
 use crate::error::{Error, Result};
+
+/// Writers of the race.
+const WRITERS: usize = 16;
 
 impl Bucket {
     /// Writes one small object under `probe/` in every conditional way and deletes it again.
@@ -24,9 +28,7 @@ impl Bucket {
 
 async fn conditions_hold(bucket: &Bucket, path: &Path) -> Result<()> {
     let store = bucket.store().as_ref();
-    let Put::Done(Some(first)) = put_if_absent(store, path, Bytes::from_static(b"1")).await? else {
-        return Err(Error::UnsafeStore("If-None-Match refused a new object, or the store names no ETag"));
-    };
+    let first = one_winner(bucket, path).await?;
     if put_if_absent(store, path, Bytes::from_static(b"2")).await? != Put::Refused {
         return Err(Error::UnsafeStore("If-None-Match overwrote an object"));
     }
@@ -42,4 +44,21 @@ async fn conditions_hold(bucket: &Bucket, path: &Path) -> Result<()> {
         return Err(Error::UnsafeStore("a refused write is visible"));
     }
     Ok(())
+}
+
+/// Many writers of one new object: exactly one may win. Its ETag.
+async fn one_winner(bucket: &Bucket, path: &Path) -> Result<String> {
+    let writers =
+        (0..WRITERS).map(|n| put_if_absent(bucket.store().as_ref(), path, Bytes::from(format!("writer {n}"))));
+    let outcomes = join_all(writers).await.into_iter().collect::<Result<Vec<Put>>>()?;
+    let mut winners = outcomes.into_iter().filter_map(|put| match put {
+        Put::Done(etag) => Some(etag),
+        Put::Refused => None,
+    });
+    match (winners.next(), winners.next()) {
+        (Some(Some(etag)), None) => Ok(etag),
+        (Some(None), None) => Err(Error::UnsafeStore("it names no ETag")),
+        (None, _) => Err(Error::UnsafeStore("If-None-Match refused a new object")),
+        (Some(_), Some(_)) => Err(Error::UnsafeStore("several writers of one object won")),
+    }
 }

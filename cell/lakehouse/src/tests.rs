@@ -313,3 +313,29 @@ async fn an_upload_is_whole_or_absent() {
     assert!(acme.upload(&acme.location("half"), broken).await.is_err());
     assert!(acme.get(&acme.location("half")).await.is_err_and(|error| error.is_not_found()));
 }
+
+/// Every future of the write path can run in a spawned task; it does not compile otherwise.
+#[allow(dead_code)]
+fn the_write_path_can_be_spawned(
+    catalog: crate::Catalog,
+    scope: kit::Scope,
+    bucket: TenantBucket,
+    table: LoadedTable,
+    batch: RecordBatch,
+) {
+    fn spawnable<T: Send + 'static>(_: T) {}
+    spawnable(async move {
+        let mut writer = write::TableWriter::new(&bucket, &table.metadata, WriteOptions::default())?;
+        writer.write(&batch).await?;
+        writer.finish().await?;
+        let rows = stream::iter([Ok::<_, Error>(batch)]);
+        let made = write::write_parquet(&bucket, &table.metadata, rows, &WriteOptions::default()).await?;
+        let committed = crate::retry::retry_commit(&catalog, &scope, &bucket, &table.name, 4, |table| {
+            let (bucket, files) = (bucket.clone(), made.files.clone());
+            async move { snapshot::append(&bucket, &table, files, Extra::default()).await.map(Some) }
+        })
+        .await?;
+        scan::files(&bucket, &committed.table.metadata, None).await?;
+        bucket.upload("x", stream::iter([Ok::<_, Error>(Bytes::new())])).await
+    });
+}

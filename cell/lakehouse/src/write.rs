@@ -52,11 +52,14 @@ pub struct Written {
 impl Written {
     /// Deletes the files again; for rows that will not be committed.
     pub async fn discard(self, bucket: &TenantBucket) {
-        discard(bucket, self.files.iter().map(|file| file.file_path().to_owned())).await;
+        let locations = self.files.iter().map(|file| file.file_path().to_owned()).collect();
+        discard(bucket, locations).await;
     }
 }
 
-pub(crate) async fn discard(bucket: &TenantBucket, locations: impl IntoIterator<Item = String>) {
+/// Takes a list and not an iterator: one with a closure, held across an await, is not `Send` enough
+/// for a spawned task.
+pub(crate) async fn discard(bucket: &TenantBucket, locations: Vec<String>) {
     for location in locations {
         if let Err(error) = bucket.delete(&location).await {
             tracing::warn!(%location, %error, "an abandoned file could not be deleted");
