@@ -8,7 +8,7 @@ use contracts::nats::Permissions;
 use crate::addresses::Addresses;
 use crate::driver::Driver;
 use crate::error::{Error, Result};
-use crate::kafka::Kafka;
+use crate::kafka::{Kafka, record_classes};
 use crate::nats::Nats;
 use crate::parts::Parts;
 use crate::postgres::{Database, Postgres};
@@ -44,6 +44,7 @@ pub async fn nats(dir: &Path, users: Vec<Permissions>, reporter: &Reporter) -> R
 
 pub async fn kafka(dir: &Path, principals: BTreeSet<String>, reporter: &Reporter) -> Result<Alone<Kafka>> {
     let tree = Parts::in_cache()?.ensure("kafka", reporter).await?;
+    record_classes(&tree, reporter).await?;
     start(dir, |address, secrets| {
         Kafka::new("alone", &dir.join("kafka"), address.cell(1), principals.clone(), secrets, tree.clone())
     })

@@ -121,14 +121,18 @@ fn is_good(path: &Path, subject: &Subject) -> bool {
     let Ok(certificate) = pem.parse_x509() else { return false };
     let left = certificate.validity().not_after.timestamp() - OffsetDateTime::now_utc().unix_timestamp();
     let Ok(Some(names)) = certificate.subject_alternative_name() else { return false };
-    let has = |wanted: &str| names.value.general_names.iter().any(|name| match name {
-        x509_parser::extensions::GeneralName::DNSName(n) | x509_parser::extensions::GeneralName::URI(n) => *n == wanted,
-        x509_parser::extensions::GeneralName::IPAddress(ip) => match subject.address {
-            IpAddr::V4(v4) => **ip == v4.octets() && wanted == v4.to_string(),
-            IpAddr::V6(v6) => **ip == v6.octets() && wanted == v6.to_string(),
-        },
-        _ => false,
-    });
+    let has = |wanted: &str| {
+        names.value.general_names.iter().any(|name| match name {
+            x509_parser::extensions::GeneralName::DNSName(n) | x509_parser::extensions::GeneralName::URI(n) => {
+                *n == wanted
+            }
+            x509_parser::extensions::GeneralName::IPAddress(ip) => match subject.address {
+                IpAddr::V4(v4) => **ip == v4.octets() && wanted == v4.to_string(),
+                IpAddr::V6(v6) => **ip == v6.octets() && wanted == v6.to_string(),
+            },
+            _ => false,
+        })
+    };
     left > RENEW_WITHIN.whole_seconds()
         && has(&contracts::services::spiffe_id(&subject.part, &subject.service))
         && has(&subject.address.to_string())

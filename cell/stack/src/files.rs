@@ -44,8 +44,11 @@ pub(crate) fn remove_tree(path: &Path) -> Result<()> {
 /// Refuses to go on when the file system of `path` is nearly full.
 pub fn require_space(path: &Path, needed_mib: u64) -> Result<()> {
     let existing = path.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/"));
-    let stat = nix::sys::statvfs::statvfs(existing)
-        .map_err(|errno| Error::Io { what: "cannot measure the free space of", path: existing.to_owned(), source: errno.into() })?;
+    let stat = nix::sys::statvfs::statvfs(existing).map_err(|errno| Error::Io {
+        what: "cannot measure the free space of",
+        path: existing.to_owned(),
+        source: errno.into(),
+    })?;
     let free_mib = stat.blocks_available() * stat.fragment_size() / (1024 * 1024);
     if free_mib < needed_mib {
         return Err(Error::DiskFull { path: existing.to_owned(), free_mib, needed_mib });

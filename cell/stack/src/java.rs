@@ -10,7 +10,12 @@ const REMEDY: &str = "apt-get install -y openjdk-17-jre-headless, or set JAVA_HO
 
 /// A `java` new enough, from `JAVA_HOME`, else from `PATH`.
 pub fn find() -> Result<PathBuf> {
-    let program = locate().ok_or_else(|| Error::Missing { what: "no Java is installed".into(), remedy: REMEDY.into() })?;
+    find_with_version().map(|(program, _)| program)
+}
+
+pub(crate) fn find_with_version() -> Result<(PathBuf, String)> {
+    let program =
+        locate().ok_or_else(|| Error::Missing { what: "no Java is installed".into(), remedy: REMEDY.into() })?;
     let version = version_of(&program).unwrap_or_default();
     if major(&version) < AT_LEAST {
         return Err(Error::Missing {
@@ -18,7 +23,7 @@ pub fn find() -> Result<PathBuf> {
             remedy: REMEDY.into(),
         });
     }
-    Ok(program)
+    Ok((program, version))
 }
 
 fn locate() -> Option<PathBuf> {

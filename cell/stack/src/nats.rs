@@ -42,7 +42,14 @@ struct Echo {
 }
 
 impl Nats {
-    pub fn new(owner: &str, dir: &Path, address: IpAddr, users: Vec<Permissions>, secrets: Secrets, tree: Tree) -> Self {
+    pub fn new(
+        owner: &str,
+        dir: &Path,
+        address: IpAddr,
+        users: Vec<Permissions>,
+        secrets: Secrets,
+        tree: Tree,
+    ) -> Self {
         Self { owner: owner.into(), name: format!("{owner}.nats"), dir: dir.to_owned(), address, users, secrets, tree }
     }
 
@@ -107,7 +114,8 @@ impl Nats {
     fn spec(&self) -> Spec {
         let (program, args) = self.tree.launch("usr/sbin/nats-server");
         let ready = answers(self.monitor("/healthz?js-enabled-only=true"));
-        let mut spec = Spec::new(&self.name, program, ready).args(args).args(["-c".into(), self.file().into_os_string()]);
+        let mut spec =
+            Spec::new(&self.name, program, ready).args(args).args(["-c".into(), self.file().into_os_string()]);
         spec.listens = vec![SocketAddr::new(self.address, NATS_PORT), SocketAddr::new(self.address, NATS_MONITOR_PORT)];
         spec.deadline = Duration::from_secs(30);
         spec.rank = rank::STORE;

@@ -54,7 +54,14 @@ impl Database {
 }
 
 impl Postgres {
-    pub fn new(owner: &str, dir: &Path, address: IpAddr, databases: Vec<Database>, secrets: Secrets, tree: Tree) -> Self {
+    pub fn new(
+        owner: &str,
+        dir: &Path,
+        address: IpAddr,
+        databases: Vec<Database>,
+        secrets: Secrets,
+        tree: Tree,
+    ) -> Self {
         Self {
             name: format!("{owner}.postgres"),
             dir: dir.to_owned(),
@@ -95,7 +102,8 @@ impl Postgres {
     }
 
     fn access(&self) -> String {
-        "# Written by cyto. Only passwords, only from this machine.\nhost all all 127.0.0.0/8 scram-sha-256\n".to_owned()
+        "# Written by cyto. Only passwords, only from this machine.\nhost all all 127.0.0.0/8 scram-sha-256\n"
+            .to_owned()
     }
 
     fn files(&self) -> [(PathBuf, String); 2] {
@@ -115,7 +123,17 @@ impl Postgres {
         Unprivileged::of_this_machine().own(&password)?;
         let mut command = self.tree.command(&format!("{BIN}/initdb"), true);
         command.arg("-D").arg(&fresh).arg("--pwfile").arg(&password);
-        command.args(["-U", ADMIN, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"]);
+        command.args([
+            "-U",
+            ADMIN,
+            "-A",
+            "scram-sha-256",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+            "--no-instructions",
+        ]);
         let outcome = run("initdb", command).await;
         std::fs::remove_file(&password).at("cannot remove", &password)?;
         outcome?;
@@ -124,7 +142,8 @@ impl Postgres {
 
     fn spec(&self) -> Result<Spec> {
         let (program, args) = self.tree.launch(&format!("{BIN}/postgres"));
-        let mut spec = Spec::new(&self.name, program, self.probe()?).args(args).args(["-D".into(), self.data().into_os_string()]);
+        let mut spec =
+            Spec::new(&self.name, program, self.probe()?).args(args).args(["-D".into(), self.data().into_os_string()]);
         spec.listens = vec![self.address];
         spec.deadline = READY;
         spec.stop_signal = Signal::SIGINT;
@@ -184,7 +203,11 @@ impl Postgres {
             let (name, password) = (&database.name, self.secrets.get_or_make(&database.secret)?);
             let verb = if roles.contains(name) { "alter" } else { "create" };
             // Role names come from declarations, passwords are hex: neither can carry a quote.
-            self.execute(&mut admin, format!("{verb} role \"{name}\" login nosuperuser nobypassrls password '{}'", password.expose())).await?;
+            self.execute(
+                &mut admin,
+                format!("{verb} role \"{name}\" login nosuperuser nobypassrls password '{}'", password.expose()),
+            )
+            .await?;
             if !databases.contains(name) {
                 self.execute(&mut admin, format!("create database \"{name}\" owner \"{name}\"")).await?;
             }
@@ -217,7 +240,8 @@ impl Driver for Postgres {
     async fn plan(&self) -> Result<Vec<Change>> {
         if !self.data().join("PG_VERSION").exists() {
             let cluster = Change::create(format!("{}: cluster at {}", self.name, self.address));
-            let databases = self.databases.iter().map(|d| Change::create(format!("{}: database {}", self.name, d.name)));
+            let databases =
+                self.databases.iter().map(|d| Change::create(format!("{}: database {}", self.name, d.name)));
             return Ok([cluster].into_iter().chain(databases).collect());
         }
         Ok(self.files().iter().filter_map(|(path, text)| file_change(path, text)).collect())

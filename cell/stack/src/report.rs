@@ -8,11 +8,20 @@ use crate::error::Result;
 
 #[derive(Debug, Clone)]
 pub enum Event {
-    Begun { what: String },
-    Done { what: String, elapsed: Duration },
-    Failed { what: String },
+    Begun {
+        what: String,
+    },
+    Done {
+        what: String,
+        elapsed: Duration,
+    },
+    Failed {
+        what: String,
+    },
     /// Something worth a line of its own.
-    Said { line: String },
+    Said {
+        line: String,
+    },
 }
 
 /// Where events go. Cheap to clone.

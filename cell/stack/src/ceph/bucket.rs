@@ -37,7 +37,8 @@ pub struct Bucket {
 
 impl Bucket {
     pub fn new(cell: &str, dir: &Path, ceph: Ceph, quota_bytes: u64, secrets: &Secrets) -> Result<Self> {
-        let access_key = secrets.get_or_make("bucket.access")?.expose().chars().take(20).collect::<String>().to_uppercase();
+        let access_key =
+            secrets.get_or_make("bucket.access")?.expose().chars().take(20).collect::<String>().to_uppercase();
         Ok(Self {
             name: format!("{cell}.bucket"),
             ceph,
@@ -104,20 +105,33 @@ impl Bucket {
         if self.ask(&["role", "get", "--role-name", ROLE]).await.is_none() {
             self.tell(&["role", "create", "--role-name", ROLE, "--assume-role-policy-doc", &self.trust()]).await?;
         }
-        self.tell(&["role", "policy", "put", "--role-name", ROLE, "--policy-name", ROLE, "--policy-doc", &self.policy()]).await?;
+        self.tell(&[
+            "role",
+            "policy",
+            "put",
+            "--role-name",
+            ROLE,
+            "--policy-name",
+            ROLE,
+            "--policy-doc",
+            &self.policy(),
+        ])
+        .await?;
         self.create_bucket().await
     }
 
     fn signed(&self) -> Result<(rusty_s3::Bucket, Credentials)> {
         let url = self.endpoint().parse().map_err(|e| Error::refused(&self.name, e))?;
-        let bucket = rusty_s3::Bucket::new(url, UrlStyle::Path, NAME, REGION).map_err(|e| Error::refused(&self.name, e))?;
+        let bucket =
+            rusty_s3::Bucket::new(url, UrlStyle::Path, NAME, REGION).map_err(|e| Error::refused(&self.name, e))?;
         Ok((bucket, Credentials::new(self.access_key.as_str(), self.secret.expose())))
     }
 
     async fn create_bucket(&self) -> Result<()> {
         let (bucket, credentials) = self.signed()?;
         let url = bucket.create_bucket(&credentials).sign(SIGNATURE_LIFE);
-        let answer = reqwest::Client::new().put(url).send().await.map_err(|e| Error::refused(&self.name, root_cause(&e)))?;
+        let answer =
+            reqwest::Client::new().put(url).send().await.map_err(|e| Error::refused(&self.name, root_cause(&e)))?;
         let status = answer.status();
         // 409: it exists. Whether it is ours, the check tells.
         if status.is_success() || status == reqwest::StatusCode::CONFLICT {
@@ -137,7 +151,10 @@ impl Driver for Bucket {
         match std::fs::read_to_string(&self.applied) {
             Ok(applied) if applied == self.wanted() => Ok(Vec::new()),
             Ok(_) => Ok(vec![Change::alter(format!("{}: quota or role", self.name))]),
-            Err(_) => Ok(vec![Change::create(format!("{}: RGW tenant {}, user, quota, role, bucket {NAME}", self.name, self.tenant))]),
+            Err(_) => Ok(vec![Change::create(format!(
+                "{}: RGW tenant {}, user, quota, role, bucket {NAME}",
+                self.name, self.tenant
+            ))]),
         }
     }
 
@@ -153,7 +170,8 @@ impl Driver for Bucket {
     async fn check(&self) -> Result<()> {
         let (bucket, credentials) = self.signed()?;
         let url = bucket.head_bucket(Some(&credentials)).sign(SIGNATURE_LIFE);
-        let answer = reqwest::Client::new().head(url).send().await.map_err(|e| Error::refused(&self.name, root_cause(&e)))?;
+        let answer =
+            reqwest::Client::new().head(url).send().await.map_err(|e| Error::refused(&self.name, root_cause(&e)))?;
         match answer.status() {
             status if status.is_success() => Ok(()),
             status => Err(Error::refused(&self.name, format!("the bucket answers {status}"))),

@@ -54,7 +54,8 @@ mod tests {
     async fn everything_lies_in_the_sites_folder_and_listens_on_its_address() {
         let parts = crate::parts::Parts::in_dir(Path::new("/cache")).unwrap();
         assert!(parts.find("no-such-part").await.is_err());
-        let text = render(Path::new("/state/ceph"), "127.0.3.1".parse().unwrap(), "f", "k", &Tree::at(Path::new("/tree")));
+        let text =
+            render(Path::new("/state/ceph"), "127.0.3.1".parse().unwrap(), "f", "k", &Tree::at(Path::new("/tree")));
         assert!(text.contains("mon host = [v2:127.0.3.1:6789,v1:127.0.3.1:6790]"));
         assert!(text.contains("osd class dir = /tree/usr/lib/x86_64-linux-gnu/rados-classes"));
         assert!(text.contains("mon data = /state/ceph/mon"));

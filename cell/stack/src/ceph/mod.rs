@@ -82,7 +82,11 @@ impl Ceph {
     fn ceph(&self) -> Command {
         let mut command = self.tree.command("usr/bin/python3", false);
         command.env("PYTHONHOME", self.tree.path("usr")).env("PYTHONDONTWRITEBYTECODE", "1");
-        command.arg(self.tree.path("usr/bin/ceph")).arg("-c").arg(self.file("ceph.conf")).args(["--connect-timeout", "20"]);
+        command
+            .arg(self.tree.path("usr/bin/ceph"))
+            .arg("-c")
+            .arg(self.file("ceph.conf"))
+            .args(["--connect-timeout", "20"]);
         command
     }
 
@@ -163,7 +167,8 @@ impl Ceph {
     }
 
     fn osd(&self) -> Spec {
-        let mut spec = self.spec("ceph-osd", "ceph-osd").args(["-i", "0", "--keyring"]).args([self.file("osd/keyring")]);
+        let mut spec =
+            self.spec("ceph-osd", "ceph-osd").args(["-i", "0", "--keyring"]).args([self.file("osd/keyring")]);
         spec.rank = rank::OSD;
         spec
     }

@@ -12,7 +12,8 @@ use crate::files::remove_tree;
 use crate::process::{pipe, run, wrap};
 
 /// Documentation and the like: a third of the files, none of the function.
-const LEFT_OUT: &[&str] = &["./usr/share/doc", "./usr/share/man", "./usr/share/locale", "./usr/share/info", "./usr/share/lintian"];
+const LEFT_OUT: &[&str] =
+    &["./usr/share/doc", "./usr/share/man", "./usr/share/locale", "./usr/share/info", "./usr/share/lintian"];
 
 pub(super) async fn fetch(part: &Part, recipe: &Apt, state: &Path, fresh: &Path, home: &Path) -> Result<()> {
     let archive = debian::archive_of_this_machine()?;
@@ -99,7 +100,8 @@ impl Suite<'_> {
         run("apt-get install --download-only", self.apt("apt-get", args)).await?;
         let folder = self.archives();
         let entries = std::fs::read_dir(&folder).at("cannot read", &folder)?;
-        let mut debs: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "deb")).collect();
+        let mut debs: Vec<PathBuf> =
+            entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "deb")).collect();
         debs.sort();
         Ok(debs)
     }

@@ -23,12 +23,14 @@ impl Source {
 /// The archive this machine's own release comes from.
 pub(super) fn archive_of_this_machine() -> Result<Source> {
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let codename = release.lines().find_map(|l| l.strip_prefix("VERSION_CODENAME=")).unwrap_or("stable").trim_matches('"');
+    let codename =
+        release.lines().find_map(|l| l.strip_prefix("VERSION_CODENAME=")).unwrap_or("stable").trim_matches('"');
     let mut texts = Vec::new();
     if let Ok(text) = std::fs::read_to_string("/etc/apt/sources.list") {
         texts.push((false, text));
     }
-    let mut paths: Vec<_> = std::fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten().map(|e| e.path()).collect();
+    let mut paths: Vec<_> =
+        std::fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten().map(|e| e.path()).collect();
     paths.sort();
     for path in paths {
         let is_deb822 = match extension(&path) {
@@ -38,9 +40,12 @@ pub(super) fn archive_of_this_machine() -> Result<Source> {
         };
         texts.extend(std::fs::read_to_string(&path).map(|text| (is_deb822, text)));
     }
-    let found = texts.iter().find_map(|(is_deb822, text)| {
-        if *is_deb822 { from_deb822(text, codename) } else { from_lines(text, codename) }
-    });
+    let found =
+        texts.iter().find_map(
+            |(is_deb822, text)| {
+                if *is_deb822 { from_deb822(text, codename) } else { from_lines(text, codename) }
+            },
+        );
     found.ok_or_else(|| Error::Missing {
         what: format!("the machine's apt sources name no Debian archive for {codename}"),
         remedy: "parts come from Debian's archive; add it to /etc/apt/sources.list.d".into(),
@@ -119,7 +124,10 @@ Signed-By: /etc/keys/debian.gpg
     fn a_deb822_paragraph_of_the_own_release_is_found() {
         let source = from_deb822(DEB822, "bookworm").unwrap();
         assert_eq!(source.uri, "http://mirror.example/debian");
-        assert_eq!(source.line("forky"), "deb [signed-by=/etc/keys/debian.gpg] http://mirror.example/debian forky main\n");
+        assert_eq!(
+            source.line("forky"),
+            "deb [signed-by=/etc/keys/debian.gpg] http://mirror.example/debian forky main\n"
+        );
         assert_eq!(from_deb822(DEB822, "trixie"), None);
     }
 
@@ -128,7 +136,10 @@ Signed-By: /etc/keys/debian.gpg
         let plain = "# old\ndeb http://mirror.example/debian bookworm main contrib\n";
         assert_eq!(from_lines(plain, "bookworm").unwrap().signed_by, DEFAULT_KEYRING);
         let with = "deb [arch=amd64 signed-by=/k.gpg] http://mirror.example/debian bookworm main";
-        assert_eq!(from_lines(with, "bookworm").unwrap(), Source { uri: "http://mirror.example/debian".into(), signed_by: "/k.gpg".into() });
+        assert_eq!(
+            from_lines(with, "bookworm").unwrap(),
+            Source { uri: "http://mirror.example/debian".into(), signed_by: "/k.gpg".into() }
+        );
         assert_eq!(from_lines("deb http://other.example/x bookworm-security main", "bookworm"), None);
     }
 

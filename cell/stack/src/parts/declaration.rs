@@ -165,7 +165,10 @@ fn numbers(version: &str) -> Vec<u32> {
 pub(super) fn find_version(text: &str) -> Option<String> {
     let words = text.split(|c: char| c.is_whitespace() || c == '(' || c == ',');
     let versions = words.map(|w| w.trim_start_matches('v'));
-    versions.filter(|w| w.contains('.')).find(|w| !numbers(w).is_empty() && w.starts_with(|c: char| c.is_ascii_digit())).map(str::to_owned)
+    versions
+        .filter(|w| w.contains('.'))
+        .find(|w| !numbers(w).is_empty() && w.starts_with(|c: char| c.is_ascii_digit()))
+        .map(str::to_owned)
 }
 
 #[cfg(test)]

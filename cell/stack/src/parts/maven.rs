@@ -54,7 +54,9 @@ mod tests {
     #[test]
     fn a_pom_names_every_artifact_with_its_version() {
         let pom = pom(&["org.apache.kafka:kafka_2.13:4.4.0".into(), "a:b:1".into()]);
-        assert!(pom.contains("<groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>4.4.0</version>"));
+        assert!(pom.contains(
+            "<groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>4.4.0</version>"
+        ));
         assert_eq!(pom.matches("<dependency>").count(), 2);
     }
 }

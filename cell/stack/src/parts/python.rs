@@ -45,7 +45,8 @@ pub(super) async fn fetch_source(recipe: &Source, fresh: &Path) -> Result<()> {
     let work = tempfile::tempdir().at("cannot make a folder below", Path::new("/tmp"))?;
     let (venv, pinned) = (work.path().join("venv"), work.path().join("requirements.txt"));
     make_venv(&venv).await?;
-    std::fs::write(&pinned, format!("{} --hash=sha256:{}\n", recipe.requirement, recipe.sha256)).at("cannot write", &pinned)?;
+    std::fs::write(&pinned, format!("{} --hash=sha256:{}\n", recipe.requirement, recipe.sha256))
+        .at("cannot write", &pinned)?;
     let mut download = pip(&venv);
     download.args(["download", "--no-deps", "--no-binary", ":all:", "--require-hashes", "--dest"]);
     download.arg(work.path()).arg("-r").arg(&pinned);

@@ -149,7 +149,11 @@ pub(crate) async fn run(program: &str, command: Command) -> crate::Result<Vec<u8
     run_with_input(program, command, None).await
 }
 
-pub(crate) async fn run_with_input(program: &str, mut command: Command, input: Option<Vec<u8>>) -> crate::Result<Vec<u8>> {
+pub(crate) async fn run_with_input(
+    program: &str,
+    mut command: Command,
+    input: Option<Vec<u8>>,
+) -> crate::Result<Vec<u8>> {
     use std::io::Write;
     use std::process::Stdio;
     let name = program.to_owned();
@@ -194,7 +198,8 @@ pub(crate) async fn pipe(what: &str, mut first: Command, mut second: Command) ->
 
 /// The line of a log that most likely says what went wrong: the last that names an error, else the last.
 pub(crate) fn last_line(text: &str) -> String {
-    const TELLING: &[&str] = &["FATAL", "ERROR", "Error", "error", "E:", "panicked", "Exception", "failed", "No space left"];
+    const TELLING: &[&str] =
+        &["FATAL", "ERROR", "Error", "error", "E:", "panicked", "Exception", "failed", "No space left"];
     let lines = || text.lines().rev().map(str::trim).filter(|l| !l.is_empty());
     let telling = lines().take(200).find(|l| TELLING.iter().any(|w| l.contains(w)));
     let line = telling.or_else(|| lines().next()).unwrap_or("it said nothing");

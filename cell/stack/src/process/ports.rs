@@ -25,9 +25,8 @@ fn holder(address: SocketAddr) -> Option<String> {
     for entry in std::fs::read_dir("/proc").ok()?.flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
         let Ok(descriptors) = std::fs::read_dir(entry.path().join("fd")) else { continue };
-        let owns = |fd: std::fs::DirEntry| {
-            std::fs::read_link(fd.path()).is_ok_and(|target| target == Path::new(&socket))
-        };
+        let owns =
+            |fd: std::fs::DirEntry| std::fs::read_link(fd.path()).is_ok_and(|target| target == Path::new(&socket));
         if descriptors.flatten().any(owns) {
             let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
             return Some(format!("pid {pid} ({})", name.trim()));

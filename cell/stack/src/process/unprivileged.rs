@@ -45,7 +45,13 @@ impl Unprivileged {
         let words: Vec<String> = match self {
             Self::AsWeAre => Vec::new(),
             Self::Namespace => {
-                vec!["unshare".into(), "--user".into(), format!("--map-user={UID}"), format!("--map-group={UID}"), "--".into()]
+                vec![
+                    "unshare".into(),
+                    "--user".into(),
+                    format!("--map-user={UID}"),
+                    format!("--map-group={UID}"),
+                    "--".into(),
+                ]
             }
             Self::SwitchUser => vec![
                 "setpriv".into(),
@@ -63,12 +69,14 @@ impl Unprivileged {
         if self != Self::SwitchUser {
             return Ok(());
         }
-        std::os::unix::fs::chown(dir, Some(UID), Some(UID))
-            .map_err(|source| Error::Io { what: "cannot give to nobody", path: dir.to_owned(), source })?;
+        std::os::unix::fs::chown(dir, Some(UID), Some(UID)).map_err(|source| Error::Io {
+            what: "cannot give to nobody",
+            path: dir.to_owned(),
+            source,
+        })?;
         use std::os::unix::fs::PermissionsExt;
-        let closed = dir.ancestors().skip(1).find(|parent| {
-            parent.metadata().is_ok_and(|m| m.permissions().mode() & 0o001 == 0)
-        });
+        let closed =
+            dir.ancestors().skip(1).find(|parent| parent.metadata().is_ok_and(|m| m.permissions().mode() & 0o001 == 0));
         match closed {
             Some(parent) => Err(Error::Missing {
                 what: format!("Postgres cannot run as root here and {} is closed to other users", parent.display()),

@@ -50,7 +50,14 @@ pub(super) fn global_url(settings: &Settings) -> String {
     format!("https://{}:{GLOBAL_PORT}", settings.addresses.global())
 }
 
-pub(super) fn write_cell(settings: &Settings, layout: &Layout, cell: &CellPlan, kafka: &Kafka, nats: &Nats, bucket: &Bucket) -> Result<()> {
+pub(super) fn write_cell(
+    settings: &Settings,
+    layout: &Layout,
+    cell: &CellPlan,
+    kafka: &Kafka,
+    nats: &Nats,
+    bucket: &Bucket,
+) -> Result<()> {
     let dir = layout.cell(&cell.name);
     private_dir(&dir.join("data"))?;
     let address = settings.addresses.cell(cell.number);
@@ -64,13 +71,16 @@ pub(super) fn write_cell(settings: &Settings, layout: &Layout, cell: &CellPlan, 
         ("postgres", Value::Table(table([("host", text(address)), ("port", port(POSTGRES_PORT))]))),
         ("kafka", Value::Table(table([("bootstrap", text(kafka.bootstrap()))]))),
         ("nats", Value::Table(table([("url", text(nats.url()))]))),
-        ("bucket", Value::Table(table([
-            ("endpoint", text(bucket.endpoint())),
-            ("region", text(ceph::REGION)),
-            ("name", text(ceph::BUCKET)),
-            ("access_key", text(bucket.access_key())),
-            ("role_arn", text(bucket.role_arn())),
-        ]))),
+        (
+            "bucket",
+            Value::Table(table([
+                ("endpoint", text(bucket.endpoint())),
+                ("region", text(ceph::REGION)),
+                ("name", text(ceph::BUCKET)),
+                ("access_key", text(bucket.access_key())),
+                ("role_arn", text(bucket.role_arn())),
+            ])),
+        ),
     ]);
     write(&dir.join("config.toml"), &content)
 }
@@ -101,12 +111,15 @@ pub(super) fn write_router(settings: &Settings, layout: &Layout) -> Result<()> {
         ("data_dir", path(&dir.join("data"))),
         ("global_url", text(global_url(settings))),
         ("identity", folder(&dir.join("identity"))),
-        ("listen", Value::Table(table([
-            ("http", listen(ROUTER_HTTP_PORT)),
-            ("https", listen(ROUTER_HTTPS_PORT)),
-            ("flight", listen(ROUTER_FLIGHT_PORT)),
-            ("admin", listen(ROUTER_ADMIN_PORT)),
-        ]))),
+        (
+            "listen",
+            Value::Table(table([
+                ("http", listen(ROUTER_HTTP_PORT)),
+                ("https", listen(ROUTER_HTTPS_PORT)),
+                ("flight", listen(ROUTER_FLIGHT_PORT)),
+                ("admin", listen(ROUTER_ADMIN_PORT)),
+            ])),
+        ),
     ]);
     write(&dir.join("config.toml"), &content)
 }

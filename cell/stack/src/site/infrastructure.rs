@@ -50,8 +50,10 @@ impl Infrastructure {
         let databases = GLOBAL_DATABASES.iter().map(|name| Database::of_service(name)).collect();
         let secrets = Secrets::in_dir(&layout.global().join("secrets"))?;
         let dir = layout.global().join("postgres");
-        let global = Postgres::new("global", &dir, settings.addresses.global(), databases, secrets, trees.postgres.clone());
-        let cells = settings.cells.iter().map(|cell| CellInfrastructure::describe(settings, layout, trees, &ceph, cell));
+        let global =
+            Postgres::new("global", &dir, settings.addresses.global(), databases, secrets, trees.postgres.clone());
+        let cells =
+            settings.cells.iter().map(|cell| CellInfrastructure::describe(settings, layout, trees, &ceph, cell));
         Ok(Self { global: Arc::new(global), cells: cells.collect::<Result<_>>()?, ceph: Arc::new(ceph) })
     }
 
@@ -59,7 +61,12 @@ impl Infrastructure {
     pub(super) fn drivers(&self) -> Vec<Arc<dyn Driver>> {
         let mut drivers: Vec<Arc<dyn Driver>> = vec![self.ceph.clone(), self.global.clone()];
         for cell in &self.cells {
-            drivers.extend([cell.postgres.clone() as Arc<dyn Driver>, cell.nats.clone(), cell.kafka.clone(), cell.bucket.clone()]);
+            drivers.extend([
+                cell.postgres.clone() as Arc<dyn Driver>,
+                cell.nats.clone(),
+                cell.kafka.clone(),
+                cell.bucket.clone(),
+            ]);
         }
         drivers
     }
@@ -92,9 +99,30 @@ impl CellInfrastructure {
         secrets.get_or_make("seal.key")?;
         let owners = contracts::services::SERVICES.iter().filter(|s| s.database);
         let databases = owners.map(|s| Database::of_service(s.name)).collect();
-        let postgres = Postgres::new(&cell.name, &dir.join("postgres"), address, databases, secrets.clone(), trees.postgres.clone());
-        let nats = Nats::new(&cell.name, &dir.join("nats"), address, Nats::users_of_a_cell(), secrets.clone(), trees.nats.clone());
-        let kafka = Kafka::new(&cell.name, &dir.join("kafka"), address, Kafka::principals_of_a_cell(), secrets.clone(), trees.kafka.clone());
+        let postgres = Postgres::new(
+            &cell.name,
+            &dir.join("postgres"),
+            address,
+            databases,
+            secrets.clone(),
+            trees.postgres.clone(),
+        );
+        let nats = Nats::new(
+            &cell.name,
+            &dir.join("nats"),
+            address,
+            Nats::users_of_a_cell(),
+            secrets.clone(),
+            trees.nats.clone(),
+        );
+        let kafka = Kafka::new(
+            &cell.name,
+            &dir.join("kafka"),
+            address,
+            Kafka::principals_of_a_cell(),
+            secrets.clone(),
+            trees.kafka.clone(),
+        );
         let bucket = Bucket::new(&cell.name, &dir, ceph.clone(), settings.bucket_quota_bytes, &secrets)?;
         Ok(Self {
             plan: cell.clone(),

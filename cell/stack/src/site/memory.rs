@@ -21,8 +21,10 @@ pub struct Memory {
 impl Memory {
     pub(super) fn of(processes: &[(String, Identity)]) -> Self {
         let table = table();
-        let measure = |(name, identity): &(String, Identity)| {
-            ProcessMemory { name: name.clone(), pid: identity.pid, rss_kib: family(&table, identity.pid) }
+        let measure = |(name, identity): &(String, Identity)| ProcessMemory {
+            name: name.clone(),
+            pid: identity.pid,
+            rss_kib: family(&table, identity.pid),
         };
         Self { processes: processes.iter().map(measure).collect() }
     }
@@ -36,7 +38,8 @@ impl Memory {
 fn table() -> BTreeMap<u32, (u32, u64)> {
     let read = |pid: u32| -> Option<(u32, (u32, u64))> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name))?.split_whitespace().next()?.parse().ok();
+        let field =
+            |name: &str| status.lines().find_map(|l| l.strip_prefix(name))?.split_whitespace().next()?.parse().ok();
         Some((pid, (u32::try_from(field("PPid:")?).ok()?, field("VmRSS:").unwrap_or(0u64))))
     };
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -15,7 +15,8 @@ use futures::future::try_join_all;
 
 pub use memory::{Memory, ProcessMemory};
 pub use settings::{
-    Arrangement, CellDescription, CellKind, CellPlan, Description, GlobalDescription, Layout, RouterDescription, Settings,
+    Arrangement, CellDescription, CellKind, CellPlan, Description, GlobalDescription, Layout, RouterDescription,
+    Settings,
 };
 
 use crate::driver::{Change, Driver};
@@ -107,9 +108,12 @@ impl Site {
             try_join_all(self.infrastructure.cells.iter().map(|cell| self.own.prepare_cell(&cell.plan, reporter))).await
         };
         futures::future::try_join(self.own.start_global(reporter), cells).await?;
-        reporter.during("register cells", registration::register(&self.settings, &self.layout, &self.description)).await?;
+        reporter
+            .during("register cells", registration::register(&self.settings, &self.layout, &self.description))
+            .await?;
         let cells = async {
-            let start = |cell: &CellInfrastructure| self.own.start_cell(cell.plan.clone(), self.settings.arrangement, reporter);
+            let start =
+                |cell: &CellInfrastructure| self.own.start_cell(cell.plan.clone(), self.settings.arrangement, reporter);
             try_join_all(self.infrastructure.cells.iter().map(start)).await
         };
         futures::future::try_join(self.own.start_router(reporter), cells).await.map(|_| ())
@@ -165,7 +169,8 @@ impl Site {
 async fn take_lock(layout: &Layout) -> Result<File> {
     private_dir(&layout.run())?;
     let path = layout.run().join("site.lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path).at("cannot open the lock", &path)?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(&path).at("cannot open the lock", &path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(_) => {
@@ -195,8 +200,9 @@ async fn fetch(parts: &Parts, until: Until, reporter: &Reporter) -> Result<Trees
         }
     };
     let (servers, ()) = futures::future::try_join(servers, data).await?;
-    let [postgres, nats, ceph, kafka] = <[_; 4]>::try_from(servers)
-        .map_err(|_| Error::refused("parts", "not all were returned"))?;
+    let [postgres, nats, ceph, kafka] =
+        <[_; 4]>::try_from(servers).map_err(|_| Error::refused("parts", "not all were returned"))?;
+    crate::kafka::record_classes(&kafka, reporter).await?;
     Ok(Trees { postgres, nats, ceph, kafka })
 }
 

@@ -80,7 +80,8 @@ impl Own {
     pub(super) async fn prepare_cell(&self, cell: &CellPlan, reporter: &Reporter) -> Result<()> {
         let config = self.layout.cell(&cell.name).join("config.toml");
         let migrate = reporter.during(format!("{} migrate", cell.name), self.once("cell", &["migrate"], &config));
-        let contracts = reporter.during(format!("{} contracts", cell.name), self.once("cell", &["contracts", "apply"], &config));
+        let contracts =
+            reporter.during(format!("{} contracts", cell.name), self.once("cell", &["contracts", "apply"], &config));
         futures::future::try_join(migrate, contracts).await.map(|_| ())
     }
 

@@ -56,14 +56,19 @@ fn client(identity: &Path) -> Result<Client> {
 async fn sign_in(client: &Client, url: &str, admin: &Path) -> Result<String> {
     let text = std::fs::read_to_string(admin).at("cannot read", admin)?;
     let admin: BootstrapAdmin = serde_json::from_str(&text).map_err(refused)?;
-    let form = [("grant_type", "client_credentials"), ("client_id", &admin.client_id), ("client_secret", &admin.client_secret)];
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", &admin.client_id),
+        ("client_secret", &admin.client_secret),
+    ];
     let answer = client.post(format!("{url}/oauth2/token")).form(&form).send().await.map_err(refused)?;
     let token: Token = successful(answer).await?.json().await.map_err(refused)?;
     Ok(token.access_token)
 }
 
 async fn put(client: &Client, url: &str, token: &str, cell: &CellDescription) -> Result<()> {
-    let port = |service| contracts::services::find(service).map(|s| s.flight_port.unwrap_or(s.http_port)).unwrap_or_default();
+    let port =
+        |service| contracts::services::find(service).map(|s| s.flight_port.unwrap_or(s.http_port)).unwrap_or_default();
     let body = serde_json::json!({
         "http": format!("{}:{}", cell.address, port(contracts::services::GATEWAY)),
         "flight": format!("{}:{}", cell.address, port(contracts::services::SQL_BI_GATEWAY)),

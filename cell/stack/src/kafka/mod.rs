@@ -1,6 +1,8 @@
 //! An Apache Kafka broker of one (KRaft: broker and controller in one process). A SCRAM principal per
 //! service, everything denied that the contracts do not allow, nothing created by asking for it.
 
+mod classes;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -15,6 +17,8 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
 
+pub use classes::record as record_classes;
+
 use crate::addresses::{KAFKA_CONTROLLER_PORT, KAFKA_PORT};
 use crate::driver::{Change, Driver, file_change};
 use crate::error::{At, Error, Result};
@@ -23,12 +27,21 @@ use crate::java;
 use crate::parts::Tree;
 use crate::process::{Probe, Spec, Supervisor, rank, run, wrap};
 use crate::secrets::Secrets;
+use classes::{Classes, RECORDING_GRACE};
 
 /// The super user; its password is the secret `admin.kafka`.
 pub const ADMIN: &str = "admin";
 
 /// One broker holds one tenant group's load on a laptop: a small heap, the small collector.
-const JVM: &[&str] = &["-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss512k", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"];
+const JVM: &[&str] = &[
+    "-Xms64m",
+    "-Xmx256m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xss512k",
+    "-XX:+ExitOnOutOfMemoryError",
+    "-Djava.awt.headless=true",
+];
 /// For commands that run once.
 const JVM_ONCE: &[&str] = &["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
 
@@ -50,12 +63,28 @@ pub struct Kafka {
     /// Principals besides [`ADMIN`]; the secret is `<principal>.kafka`.
     principals: BTreeSet<String>,
     secrets: Secrets,
+    classes: Classes,
     tree: Tree,
 }
 
 impl Kafka {
-    pub fn new(owner: &str, dir: &Path, address: IpAddr, principals: BTreeSet<String>, secrets: Secrets, tree: Tree) -> Self {
-        Self { name: format!("{owner}.kafka"), dir: dir.to_owned(), address, principals, secrets, tree }
+    pub fn new(
+        owner: &str,
+        dir: &Path,
+        address: IpAddr,
+        principals: BTreeSet<String>,
+        secrets: Secrets,
+        tree: Tree,
+    ) -> Self {
+        Self {
+            name: format!("{owner}.kafka"),
+            dir: dir.to_owned(),
+            address,
+            principals,
+            secrets,
+            classes: Classes::of(&tree),
+            tree,
+        }
     }
 
     /// Principals of a cell: every service may sign in; what it may do is for the contracts to say.
@@ -150,7 +179,8 @@ impl Kafka {
         }
         remove_tree(&data)?;
         let id = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes());
-        let mut args = vec!["format".into(), "-t".into(), id, "-c".into(), self.properties_file().display().to_string()];
+        let mut args =
+            vec!["format".into(), "-t".into(), id, "-c".into(), self.properties_file().display().to_string()];
         for principal in self.principals.iter().map(String::as_str).chain([ADMIN]) {
             args.extend(["--add-scram".to_owned(), self.scram(principal)?]);
         }
@@ -177,7 +207,19 @@ impl Kafka {
             write_private(&client, settings.as_bytes())?;
             let password = self.password(principal)?;
             let change = format!("SCRAM-SHA-512=[password={}]", password.expose());
-            let args = ["--bootstrap-server", &self.bootstrap(), "--command-config", &client.display().to_string(), "--alter", "--add-config", &change, "--entity-type", "users", "--entity-name", principal];
+            let args = [
+                "--bootstrap-server",
+                &self.bootstrap(),
+                "--command-config",
+                &client.display().to_string(),
+                "--alter",
+                "--add-config",
+                &change,
+                "--entity-type",
+                "users",
+                "--entity-name",
+                principal,
+            ];
             self.once("kafka.admin.ConfigCommand", args.iter().map(|a| (*a).to_owned()).collect()).await?;
         }
         self.remember()
@@ -185,12 +227,17 @@ impl Kafka {
 
     fn spec(&self) -> Result<Spec> {
         let (java, mut args) = self.java(JVM)?;
+        args.splice(0..0, self.classes.option());
         args.extend(["kafka.Kafka".to_owned(), self.properties_file().display().to_string()]);
         let mut spec = Spec::new(&self.name, java, self.probe()?).args(args);
-        spec.listens = vec![SocketAddr::new(self.address, KAFKA_PORT), SocketAddr::new(self.address, KAFKA_CONTROLLER_PORT)];
+        spec.listens =
+            vec![SocketAddr::new(self.address, KAFKA_PORT), SocketAddr::new(self.address, KAFKA_CONTROLLER_PORT)];
         spec.deadline = Duration::from_secs(120);
         spec.rank = rank::STORE;
-        spec.grace = Duration::from_secs(15);
+        spec.grace = match self.classes {
+            Classes::Record(_) => RECORDING_GRACE,
+            _ => Duration::from_secs(15),
+        };
         Ok(spec)
     }
 
