@@ -27,7 +27,7 @@ pub struct ControlBus {
 impl ControlBus {
     /// Returns without waiting for the server: a cell starts in any order.
     pub async fn connect(endpoint: &NatsEndpoint, service: &'static str) -> Result<Self, ControlBusError> {
-        let client = options(endpoint, service).retry_on_initial_connect().connect(&endpoint.url).await;
+        let client = options(endpoint).retry_on_initial_connect().connect(&endpoint.url).await;
         Ok(Self { service, jetstream: context(client.map_err(ControlBusError::unavailable)?) })
     }
 
@@ -57,10 +57,11 @@ pub(crate) fn declared(name: &str) -> Result<(&'static EventDeclaration, &'stati
     }
 }
 
-pub(crate) fn options(endpoint: &NatsEndpoint, user: &'static str) -> ConnectOptions {
+/// A user's replies come to inboxes of its own; the server denies every other.
+pub(crate) fn options(endpoint: &NatsEndpoint) -> ConnectOptions {
     ConnectOptions::with_user_and_password(endpoint.username.clone(), endpoint.password.expose().to_owned())
-        .name(user)
-        .custom_inbox_prefix(contracts::nats::inbox_prefix(user))
+        .name(&endpoint.username)
+        .custom_inbox_prefix(contracts::nats::inbox_prefix(&endpoint.username))
         .connection_timeout(Duration::from_secs(5))
         .request_timeout(Some(ACK_DEADLINE))
         .ping_interval(Duration::from_secs(10))

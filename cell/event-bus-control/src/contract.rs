@@ -16,8 +16,6 @@ use kit::service::NatsEndpoint;
 use crate::ControlBusError;
 use crate::connection::{context, options};
 
-/// User that reconciles; its inbox prefix follows from it.
-const ADMIN: &str = "admin";
 /// Repeats of a `Nats-Msg-Id` within this window are dropped by the server.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// Deliveries without an acknowledgement, per consumer; beyond them the server waits.
@@ -50,7 +48,7 @@ pub async fn drift(admin: &NatsEndpoint) -> Result<Vec<String>, ControlBusError>
 const UNDECLARED: &str = "is not declared";
 
 async fn connect(admin: &NatsEndpoint) -> Result<Context, ControlBusError> {
-    let client = options(admin, ADMIN).connect(&admin.url).await.map_err(ControlBusError::unavailable)?;
+    let client = options(admin).connect(&admin.url).await.map_err(ControlBusError::unavailable)?;
     Ok(context(client))
 }
 

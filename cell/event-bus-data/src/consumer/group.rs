@@ -107,6 +107,27 @@ impl DataConsumer {
         self.ask(move |consumer, topic| consumer.fetch_watermarks(topic, partition, ASK_DEADLINE)).await
     }
 
+    /// Records of the topic that the whole group has not committed yet.
+    pub async fn lag(&self) -> Result<i64, BusError> {
+        self.ask(|consumer, topic| {
+            let metadata = consumer.fetch_metadata(Some(topic), ASK_DEADLINE)?;
+            let mut asked = TopicPartitionList::new();
+            for partition in metadata.topics().iter().flat_map(|t| t.partitions()) {
+                asked.add_partition(topic, partition.id());
+            }
+            let committed = consumer.committed_offsets(asked, ASK_DEADLINE)?;
+            let mut lag = 0;
+            for element in committed.elements() {
+                let (low, high) = consumer.fetch_watermarks(topic, element.partition(), ASK_DEADLINE)?;
+                // Nothing committed, or records already deleted by retention: from the first kept.
+                let next = element.offset().to_raw().filter(|o| *o >= low).unwrap_or(low);
+                lag += (high - next).max(0);
+            }
+            Ok(lag)
+        })
+        .await
+    }
+
     /// librdkafka's questions block: never on a runtime's worker.
     async fn ask<T: Send + 'static>(
         &self,

@@ -1,0 +1,130 @@
+//! How far a table has come: the next offset by partition, kept in the table itself.
+//!
+//! Invariant: every row of the table's stream that lies below the next offset of its partition is
+//! in the table, exactly once. Rows and progress change in one commit, which asserts the snapshot
+//! it was built on; so whoever commits on an old progress loses, and nothing is in twice.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::Place;
+
+/// Member of the property beside the topic: the id the broker gave the topic when it was made.
+const TOPIC_ID: &str = "topic-id";
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub topic_id: String,
+    next: BTreeMap<i32, i64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProgressError {
+    #[error("the table's progress is not understood")]
+    Malformed,
+    /// Offsets of another topic mean nothing here. An operator decides, never we.
+    #[error("the table's progress belongs to topic id {0}: the topic was made anew")]
+    OtherTopic(String),
+}
+
+impl Progress {
+    pub fn start(topic_id: &str) -> Self {
+        Self { topic_id: topic_id.to_owned(), next: BTreeMap::new() }
+    }
+
+    /// Reads the property of a table; a table without it has not begun. Progress on the topic with
+    /// id `forsaken` is dropped: an operator said so.
+    pub fn of_table(property: Option<&str>, topic: &str, topic_id: &str, forsaken: Option<&str>) -> Result<Self, ProgressError> {
+        let Some(text) = property else { return Ok(Self::start(topic_id)) };
+        let object: Map<String, Value> = serde_json::from_str(text).map_err(|_| ProgressError::Malformed)?;
+        let id = object.get(TOPIC_ID).and_then(Value::as_str).ok_or(ProgressError::Malformed)?;
+        if id != topic_id {
+            return if forsaken == Some(id) { Ok(Self::start(topic_id)) } else { Err(ProgressError::OtherTopic(id.to_owned())) };
+        }
+        let Some(partitions) = object.get(topic) else { return Ok(Self::start(topic_id)) };
+        let mut next = BTreeMap::new();
+        for (partition, offset) in partitions.as_object().ok_or(ProgressError::Malformed)? {
+            let partition = partition.parse().map_err(|_| ProgressError::Malformed)?;
+            next.insert(partition, offset.as_i64().ok_or(ProgressError::Malformed)?);
+        }
+        Ok(Self { topic_id: id.to_owned(), next })
+    }
+
+    /// The property's text.
+    pub fn to_property(&self, topic: &str) -> String {
+        let next: Map<String, Value> = self.next.iter().map(|(p, o)| (p.to_string(), json!(o))).collect();
+        json!({ topic: next, TOPIC_ID: self.topic_id }).to_string()
+    }
+
+    /// Whether the row is in the table already.
+    pub fn covers(&self, place: Place) -> bool {
+        self.next.get(&place.partition).is_some_and(|next| place.offset < *next)
+    }
+
+    fn advance(&mut self, place: Place) {
+        let next = self.next.entry(place.partition).or_insert(0);
+        *next = (*next).max(place.offset + 1);
+    }
+}
+
+/// What is to be done with rows, given how far their table is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Indexes of the rows that are not in the table yet.
+    pub keep: Vec<usize>,
+    /// The table's progress once they are.
+    pub progress: Progress,
+}
+
+impl Plan {
+    /// `rows` are in reading order within each partition.
+    pub fn of(rows: &[Place], table: &Progress) -> Self {
+        let mut progress = table.clone();
+        let mut keep = Vec::with_capacity(rows.len());
+        for (at, place) in rows.iter().enumerate() {
+            // Against the growing progress: a row that stands in the round twice is kept once.
+            if !progress.covers(*place) {
+                keep.push(at);
+                progress.advance(*place);
+            }
+        }
+        Self { keep, progress }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(partition: i32, offset: i64) -> Place {
+        Place { partition, offset }
+    }
+
+    #[test]
+    fn progress_survives_as_a_property() {
+        let plan = Plan::of(&[place(0, 4), place(1, 0), place(0, 9)], &Progress::start("id"));
+        let text = plan.progress.to_property("topic");
+        assert_eq!(text, r#"{"topic":{"0":10,"1":1},"topic-id":"id"}"#);
+        assert_eq!(Progress::of_table(Some(&text), "topic", "id", None), Ok(plan.progress));
+    }
+
+    #[test]
+    fn progress_on_a_topic_made_anew_is_an_operators_decision() {
+        let text = r#"{"topic":{"0":10},"topic-id":"old"}"#;
+        let read = |forsaken| Progress::of_table(Some(text), "topic", "new", forsaken);
+        assert_eq!(read(None), Err(ProgressError::OtherTopic("old".to_owned())));
+        assert_eq!(read(Some("other")), Err(ProgressError::OtherTopic("old".to_owned())));
+        assert_eq!(read(Some("old")), Ok(Progress::start("new")));
+        for bad in ["", "[]", "{}", r#"{"topic-id":1}"#, r#"{"topic":{"x":1},"topic-id":"new"}"#] {
+            assert_eq!(Progress::of_table(Some(bad), "topic", "new", None), Err(ProgressError::Malformed), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rows_below_the_progress_and_repeats_are_left_out() {
+        let table = Plan::of(&[place(0, 4)], &Progress::start("id")).progress;
+        let plan = Plan::of(&[place(0, 3), place(0, 4), place(0, 5), place(0, 5), place(1, 0)], &table);
+        assert_eq!(plan.keep, [2, 4]);
+    }
+}

@@ -1,0 +1,219 @@
+//! What was read since the last commit.
+
+use std::collections::{BTreeMap, HashMap};
+
+use contracts::{Generation, TenantId};
+use uuid::Uuid;
+
+use super::Place;
+
+/// Rows of one stream, in reading order: one buffer of JSON lines, and where each came from.
+#[derive(Debug, Clone)]
+pub struct StreamRows {
+    pub tenant: TenantId,
+    /// Newest generation a row was written at.
+    pub generation: Generation,
+    /// Newest schema version a row was checked against.
+    pub schema_version: i32,
+    pub places: Vec<Place>,
+    /// End of each row in `bytes`.
+    ends: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl StreamRows {
+    fn new(tenant: TenantId) -> Self {
+        let (places, ends, bytes) = (Vec::new(), Vec::new(), Vec::new());
+        Self { tenant, generation: Generation(0), schema_version: 0, places, ends, bytes }
+    }
+
+    fn push(&mut self, place: Place, row: &[u8]) {
+        self.places.push(place);
+        self.bytes.extend_from_slice(row);
+        self.bytes.push(b'\n');
+        self.ends.push(self.bytes.len());
+    }
+
+    /// The row's JSON, with its line end.
+    pub fn row(&self, at: usize) -> &[u8] {
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start..self.ends[at]]
+    }
+
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+}
+
+/// A record that is no row of any table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Poison {
+    pub place: Place,
+    pub tenant: Option<TenantId>,
+    pub stream: Option<Uuid>,
+    pub key: Vec<u8>,
+    pub payload: Vec<u8>,
+    pub headers: Vec<(String, Vec<u8>)>,
+    pub code: &'static str,
+    pub detail: String,
+}
+
+/// A record, as its headers say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labels {
+    pub tenant: TenantId,
+    pub stream: Uuid,
+    pub schema_version: i32,
+    pub generation: Generation,
+}
+
+/// Reads the headers of a record; the error is the reason it is poison.
+pub fn labels<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<Labels, &'static str> {
+    use contracts::headers::{GENERATION, RECORD_SCHEMA_VERSION, RECORD_STREAM, RECORD_TENANT};
+    let (mut tenant, mut stream, mut version, mut generation) = (None, None, None, None);
+    for (name, value) in headers {
+        let slot = match name {
+            RECORD_TENANT => &mut tenant,
+            RECORD_STREAM => &mut stream,
+            RECORD_SCHEMA_VERSION => &mut version,
+            GENERATION => &mut generation,
+            _ => continue,
+        };
+        *slot = std::str::from_utf8(value).ok();
+    }
+    Ok(Labels {
+        tenant: tenant.and_then(|t| TenantId::new(t).ok()).ok_or("header tenant is missing or malformed")?,
+        stream: stream.and_then(|s| Uuid::try_parse(s).ok()).ok_or("header stream is missing or malformed")?,
+        schema_version: version.and_then(|v| v.parse().ok()).ok_or("header schema-version is missing or malformed")?,
+        // Rows of other producers may lack it: then placement alone says the generation.
+        generation: generation.and_then(|g| g.parse().ok()).unwrap_or_default(),
+    })
+}
+
+/// Whether a record is to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    New,
+    /// Read before in this epoch.
+    Repeat,
+}
+
+/// Rows and poison read since the last commit, in one epoch of the group's assignment.
+#[derive(Debug, Default)]
+pub struct Round {
+    epoch: u64,
+    /// Next offset to read by partition: the group's hint once everything below is dealt with.
+    next: BTreeMap<i32, i64>,
+    pub streams: HashMap<Uuid, StreamRows>,
+    pub poison: Vec<Poison>,
+    pub rows: usize,
+    pub bytes: usize,
+}
+
+impl Round {
+    /// Call it first for each record. A new epoch empties the round: what was read and not
+    /// committed is read again, by us or by whoever owns the partition now.
+    pub fn see(&mut self, epoch: u64, place: Place) -> Seen {
+        self.enter(epoch);
+        let next = self.next.entry(place.partition).or_insert(place.offset);
+        if place.offset < *next {
+            return Seen::Repeat;
+        }
+        *next = place.offset + 1;
+        Seen::New
+    }
+
+    /// Forgets everything if the assignment is another one.
+    pub fn enter(&mut self, epoch: u64) {
+        if epoch != self.epoch {
+            *self = Round { epoch, ..Round::default() };
+        }
+    }
+
+    /// Takes a row. `Err`: its stream's rows so far belong to another tenant.
+    pub fn take(&mut self, labels: Labels, place: Place, row: &[u8]) -> Result<(), &'static str> {
+        let Labels { tenant, stream, schema_version, generation } = labels;
+        let rows = self.streams.entry(stream).or_insert_with(|| StreamRows::new(tenant.clone()));
+        if rows.tenant != tenant {
+            return Err("the stream's rows belong to another tenant");
+        }
+        rows.generation = rows.generation.max(generation);
+        rows.schema_version = rows.schema_version.max(schema_version);
+        rows.push(place, row);
+        self.rows += 1;
+        self.bytes += row.len();
+        Ok(())
+    }
+
+    pub fn give_up(&mut self, poison: Poison) {
+        self.bytes += poison.payload.len();
+        self.poison.push(poison);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.streams.is_empty() && self.poison.is_empty()
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The group's hint: valid only after every row and poison of the round is dealt with.
+    pub fn hint(&self) -> &BTreeMap<i32, i64> {
+        &self.next
+    }
+
+    /// After the round is dealt with: empty, at the same place.
+    pub fn done(&mut self) {
+        let (epoch, next) = (self.epoch, std::mem::take(&mut self.next));
+        *self = Round { epoch, next, ..Round::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(offset: i64) -> Place {
+        Place { partition: 0, offset }
+    }
+
+    fn of(tenant: &str, stream: u128) -> Labels {
+        Labels { tenant: TenantId::new(tenant).unwrap(), stream: Uuid::from_u128(stream), schema_version: 1, generation: Generation(1) }
+    }
+
+    #[test]
+    fn a_new_epoch_forgets_what_was_read_and_not_committed() {
+        let mut round = Round::default();
+        assert_eq!(round.see(1, place(5)), Seen::New);
+        round.take(of("acme", 1), place(5), b"{}").unwrap();
+        assert_eq!(round.see(1, place(5)), Seen::Repeat);
+        assert_eq!(round.hint(), &BTreeMap::from([(0, 6)]));
+        assert_eq!(round.see(2, place(3)), Seen::New);
+        assert!(round.is_empty());
+        assert_eq!(round.hint(), &BTreeMap::from([(0, 4)]));
+    }
+
+    #[test]
+    fn rows_keep_their_bytes_and_places() {
+        let mut round = Round::default();
+        for (offset, row) in [(0, "{\"a\":1}"), (1, "{\"a\":22}")] {
+            round.see(1, place(offset));
+            round.take(of("acme", 1), place(offset), row.as_bytes()).unwrap();
+        }
+        let rows = &round.streams[&Uuid::from_u128(1)];
+        assert_eq!((rows.row(0), rows.row(1)), (b"{\"a\":1}\n".as_slice(), b"{\"a\":22}\n".as_slice()));
+        assert!(round.take(of("globex", 1), place(2), b"{}").is_err());
+    }
+
+    #[test]
+    fn a_record_without_its_labels_is_poison() {
+        let all = [("tenant", "acme"), ("stream", "018f0000-0000-7000-8000-000000000001"), ("schema-version", "2"), ("x-cyto-generation", "7")];
+        let read = |skip: &str| labels(all.iter().filter(|(n, _)| *n != skip).map(|(n, v)| (*n, v.as_bytes())));
+        assert_eq!(read("").unwrap().generation, Generation(7));
+        assert_eq!(read("x-cyto-generation").unwrap().generation, Generation(0));
+        for name in ["tenant", "stream", "schema-version"] {
+            assert!(read(name).unwrap_err().contains(name));
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What can go wrong, and whether it goes away by itself.
+
+use event_bus_data::BusError;
+use kit::database::DatabaseError;
+use kit::http::PageError;
+use kit::peers::PeerError;
+use kit::scope::ScopeError;
+use kit::{Fault, Kind};
+
+use crate::domain::progress::ProgressError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("there is no such sink")]
+    NoSink,
+    #[error("streaming does not answer")]
+    Streaming(#[source] reqwest::Error),
+    #[error("streaming answered {0}")]
+    StreamingRefused(u16),
+    #[error("every name the table may have belongs to another stream")]
+    NoTableName,
+    #[error("the table's columns do not fit the stream: {0}")]
+    Columns(String),
+    #[error(transparent)]
+    Progress(#[from] ProgressError),
+    #[error("the service is stopping")]
+    Stopping,
+    #[error(transparent)]
+    Lakehouse(#[from] lakehouse::Error),
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    #[error(transparent)]
+    DataBus(#[from] BusError),
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
+    #[error(transparent)]
+    Page(#[from] PageError),
+}
+
+impl Error {
+    /// Whether the rows themselves, or their table, are at fault: then waiting does not help, and
+    /// one tenant's table must not hold back everybody's rows. Everything else is waited for.
+    pub fn is_of_the_table(&self) -> bool {
+        match self {
+            Error::NoTableName | Error::Columns(_) => true,
+            Error::Lakehouse(e) => matches!(e.kind(), Kind::Invalid | Kind::Forbidden),
+            _ => false,
+        }
+    }
+}
+
+impl Fault for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Error::NoSink => Kind::NotFound,
+            Error::Streaming(_) | Error::Stopping => Kind::Unavailable,
+            Error::StreamingRefused(_) | Error::Progress(_) => Kind::Internal,
+            Error::NoTableName | Error::Columns(_) => Kind::Conflict,
+            Error::Lakehouse(e) => e.kind(),
+            Error::Peer(e) => e.kind(),
+            Error::DataBus(e) => e.kind(),
+            Error::Database(e) => e.kind(),
+            Error::Scope(e) => e.kind(),
+            Error::Page(e) => e.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Error::NoSink => "sink/not-found",
+            Error::Streaming(_) | Error::StreamingRefused(_) => "sink/streaming",
+            Error::NoTableName => "sink/no-table-name",
+            Error::Columns(_) => "sink/columns",
+            Error::Progress(_) => "sink/progress",
+            Error::Stopping => "sink/stopping",
+            Error::Lakehouse(e) => e.code(),
+            Error::Peer(e) => e.code(),
+            Error::DataBus(e) => e.code(),
+            Error::Database(e) => e.code(),
+            Error::Scope(e) => e.code(),
+            Error::Page(e) => e.code(),
+        }
+    }
+
+    fn generation_required(&self) -> Option<contracts::Generation> {
+        match self {
+            Error::Database(e) => e.generation_required(),
+            Error::Lakehouse(e) => e.generation_required(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Streams that are made or changed get their table at once, before their first row.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contracts::Generation;
+use contracts::events::{STREAM_CHANGED, StreamChanged};
+use event_bus_control::{ControlBus, ControlBusError, ControlDelivery};
+use kit::fault::chain;
+use kit::tasks::{Policy, Tasks};
+
+use crate::error::Error;
+use crate::ops::App;
+use crate::store;
+
+const RETRY: Duration = Duration::from_secs(2);
+
+pub fn follow_streams(tasks: &Tasks, bus: &ControlBus, app: Arc<App>) -> Result<(), ControlBusError> {
+    let mut events = bus.events::<StreamChanged>(STREAM_CHANGED)?;
+    let stopping = tasks.stopping();
+    tasks.spawn("stream changes", Policy::EndProcess, async move {
+        loop {
+            let delivery = tokio::select! {
+                () = stopping.cancelled() => return Ok(()),
+                delivery = events.next() => delivery,
+            };
+            let settled = match handle(&app, &delivery).await {
+                Ok(()) => delivery.ack().await,
+                Err(error) if error.is_of_the_table() => delivery.give_up(&error.to_string()).await,
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "a stream's table waits");
+                    delivery.retry_after(RETRY).await
+                }
+            };
+            if let Err(error) = settled {
+                tracing::warn!(error = %chain(&error), "a stream change stays unacknowledged");
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Idempotent by nature: it only makes what is missing.
+async fn handle(app: &App, delivery: &ControlDelivery<StreamChanged>) -> Result<(), Error> {
+    let (tenant, change) = (&delivery.envelope.tenant, &delivery.envelope.payload);
+    let scope = app.scope(tenant, Generation(0));
+    let result = make(app, &scope, change).await;
+    if let Err(error) = &result
+        && let Some(generation) = kit::Fault::generation_required(error)
+    {
+        app.generations.learn(tenant, generation);
+    }
+    result
+}
+
+async fn make(app: &App, scope: &kit::Scope, change: &StreamChanged) -> Result<(), Error> {
+    let mut tx = app.database.begin(scope).await?;
+    if change.deleted {
+        store::set_deleted(&mut tx, scope, change.stream).await?;
+        tx.commit().await?;
+        return Ok(());
+    }
+    let version = i32::try_from(change.schema_version).unwrap_or(i32::MAX);
+    // A stream that is gone again by now needs no table.
+    let Some(definition) = app.definitions.get(scope, change.stream, version).await? else { return Ok(()) };
+    let table = app.tables.ensure(&app.catalog, scope, change.stream, &definition).await?;
+    store::put_sink(&mut tx, scope, change.stream, &definition.name, table.name()).await?;
+    tx.commit().await?;
+    Ok(())
+}

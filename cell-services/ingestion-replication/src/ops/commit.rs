@@ -1,0 +1,189 @@
+//! One stream's rows of a round into its table, exactly once.
+//!
+//! The table says what it has; the commit asserts the snapshot that said so. Losing the race or the
+//! answer means loading the table again and leaving out what it has by then.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use contracts::events::STREAMING_RECORD_ACCEPTED;
+use event_bus_data::{Letter, Position, Reason};
+use futures::stream;
+use kit::Scope;
+use lakehouse::retry::retry_commit;
+use lakehouse::snapshot::{Extra, append};
+use lakehouse::write::{WriteOptions, Written, write_parquet};
+use lakehouse::{LoadedTable, TableName, TenantBucket};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::App;
+use crate::decode::{Decoded, decode};
+use crate::domain::progress::{Plan, Progress};
+use crate::domain::round::StreamRows;
+use crate::domain::{OFFSETS_PROPERTY, Place};
+use crate::error::Error;
+
+/// Races on one table lost before the round pauses.
+const RACES: u32 = 10;
+const TOTAL_RECORDS: &str = "total-records";
+
+/// What became of a stream's rows.
+#[derive(Debug)]
+pub struct Outcome {
+    pub name: String,
+    pub table: TableName,
+    /// Rows this commit added; 0 if the table had them all.
+    pub added: u64,
+    /// Rows in the table now.
+    pub total: u64,
+    pub dead: u64,
+    pub snapshot_id: Option<i64>,
+    /// The table's progress now, as its property says.
+    pub offsets: serde_json::Value,
+}
+
+/// Rows written as files for one plan; used again while the plan stays the same.
+struct Prepared {
+    plan: Plan,
+    schema_id: i32,
+    written: Written,
+    dead: u64,
+}
+
+/// Puts the rows into their table. `None`: there is no such stream, the rows are poison.
+pub async fn commit(app: &App, scope: &Scope, stream: Uuid, rows: &Arc<StreamRows>) -> Result<Option<Outcome>, Error> {
+    let Some(definition) = app.definitions.get(scope, stream, rows.schema_version).await? else { return Ok(None) };
+    let name = app.tables.ensure(&app.catalog, scope, stream, &definition).await?;
+    let work = Work { app, stream, rows, topic_id: app.topic_id().await?, bucket: app.bucket.tenant(&scope.tenant) };
+    let (prepared, failure) = (Mutex::new(None::<Prepared>), Mutex::new(None::<Error>));
+    let build = |table: LoadedTable| {
+        let (work, prepared, failure) = (&work, &prepared, &failure);
+        async move {
+            match work.build(&table, &mut *prepared.lock().await).await {
+                Ok(commit) => Ok(commit),
+                Err(Error::Lakehouse(error)) => Err(error),
+                Err(error) => {
+                    *failure.lock().await = Some(error);
+                    Err(lakehouse::Error::Unsupported("see the failure beside"))
+                }
+            }
+        }
+    };
+    let done = retry_commit(&app.catalog, scope, &work.bucket, &name, RACES, build).await;
+    let prepared = prepared.into_inner();
+    let committed = match done {
+        Ok(committed) => committed,
+        Err(error) => {
+            // An unanswered commit may have happened: its files must stay.
+            if !matches!(error, lakehouse::Error::CommitUnknown(_))
+                && let Some(prepared) = prepared
+            {
+                discard(&work.bucket, prepared.written).await;
+            }
+            app.tables.forget(stream);
+            return Err(failure.into_inner().unwrap_or(Error::Lakehouse(error)));
+        }
+    };
+    let (added, dead) = match &prepared {
+        Some(prepared) if committed.snapshot_id.is_some() => (prepared.written.rows, prepared.dead),
+        Some(prepared) => (0, prepared.dead),
+        None => (0, 0),
+    };
+    let offsets = committed.table.metadata.properties().get(OFFSETS_PROPERTY);
+    let snapshot = committed.table.metadata.current_snapshot();
+    let total = snapshot.and_then(|s| s.summary().additional_properties.get(TOTAL_RECORDS)).and_then(|t| t.parse().ok());
+    Ok(Some(Outcome {
+        name: definition.name.clone(),
+        table: name,
+        added,
+        total: total.unwrap_or(0),
+        dead,
+        snapshot_id: snapshot.map(|s| s.snapshot_id()),
+        offsets: offsets.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
+    }))
+}
+
+/// Deletes files that no snapshot will have.
+async fn discard(bucket: &TenantBucket, written: Written) {
+    for file in written.files {
+        if let Err(error) = bucket.delete(file.file_path()).await {
+            tracing::warn!(location = file.file_path(), error = %kit::fault::chain(&error), "an abandoned file could not be deleted");
+        }
+    }
+}
+
+struct Work<'a> {
+    app: &'a App,
+    stream: Uuid,
+    rows: &'a Arc<StreamRows>,
+    topic_id: &'a str,
+    bucket: TenantBucket,
+}
+
+impl Work<'_> {
+    /// The commit of what this very table lacks; `None` if it lacks nothing.
+    async fn build(&self, table: &LoadedTable, prepared: &mut Option<Prepared>) -> Result<Option<lakehouse::snapshot::Commit>, Error> {
+        let property = table.metadata.properties().get(OFFSETS_PROPERTY).map(String::as_str);
+        let forsaken = self.app.settings.forsaken_topic_id.as_deref();
+        let progress = Progress::of_table(property, STREAMING_RECORD_ACCEPTED, self.topic_id, forsaken)?;
+        let plan = Plan::of(&self.rows.places, &progress);
+        let schema_id = table.metadata.current_schema_id();
+        if let Some(old) = prepared.take_if(|p| p.plan != plan || p.schema_id != schema_id) {
+            discard(&self.bucket, old.written).await;
+        }
+        if plan.keep.is_empty() {
+            return Ok(None);
+        }
+        let prepared = match prepared {
+            Some(prepared) => prepared,
+            None => prepared.insert(self.prepare(table, plan, schema_id).await?),
+        };
+        let text = prepared.plan.progress.to_property(STREAMING_RECORD_ACCEPTED);
+        let extra = Extra {
+            summary: HashMap::from([(OFFSETS_PROPERTY.to_owned(), text.clone())]),
+            properties: HashMap::from([(OFFSETS_PROPERTY.to_owned(), text)]),
+        };
+        Ok(Some(append(&self.bucket, table, prepared.written.files.clone(), extra).await?))
+    }
+
+    /// Decodes and writes. Rows that cannot be decoded are in the dead letters before the table's
+    /// progress passes them: a crash in between repeats a letter and never loses one.
+    async fn prepare(&self, table: &LoadedTable, plan: Plan, schema_id: i32) -> Result<Prepared, Error> {
+        let columns = lakehouse::schema::to_arrow(table.metadata.current_schema())?;
+        let (rows, keep) = (Arc::clone(self.rows), plan.keep.clone());
+        let decoded = tokio::task::spawn_blocking(move || decode(&rows, &keep, &columns)).await;
+        let Decoded { batches, bad } = decoded.map_err(|_| Error::Stopping)?.map_err(|e| Error::Columns(e.to_string()))?;
+        for (at, reason) in &bad {
+            self.bury(self.rows.places[*at], self.rows.row(*at), "undecodable", reason).await?;
+        }
+        let dead = bad.len() as u64;
+        let batches = stream::iter(batches.into_iter().map(Ok::<_, std::convert::Infallible>));
+        let written = write_parquet(&self.bucket, &table.metadata, batches, &WriteOptions::default()).await?;
+        Ok(Prepared { plan, schema_id, written, dead })
+    }
+
+    async fn bury(&self, place: Place, row: &[u8], code: &str, detail: &str) -> Result<(), Error> {
+        bury_row(self.app, self.stream, self.rows, place, row, Reason { code, detail }).await
+    }
+}
+
+/// Puts a row into the dead letters, with the labels it came with.
+pub async fn bury_row(app: &App, stream: Uuid, rows: &StreamRows, place: Place, row: &[u8], reason: Reason<'_>) -> Result<(), Error> {
+    let headers = [
+        (contracts::headers::RECORD_TENANT.to_owned(), rows.tenant.as_str().as_bytes().to_vec()),
+        (contracts::headers::RECORD_STREAM.to_owned(), stream.to_string().into_bytes()),
+        (contracts::headers::RECORD_SCHEMA_VERSION.to_owned(), rows.schema_version.to_string().into_bytes()),
+    ];
+    let key = format!("{}/{stream}", rows.tenant);
+    let letter = Letter {
+        topic: STREAMING_RECORD_ACCEPTED,
+        position: Position { partition: place.partition, offset: place.offset },
+        key: key.as_bytes(),
+        payload: row.trim_ascii_end(),
+        headers: &headers,
+    };
+    app.bus.dead_letter(letter, reason).await?;
+    (app.counters.dead_letters)(1);
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! Streams as their service describes them, remembered.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use kit::Scope;
+use kit::peers::PeerHttp;
+use parking_lot::Mutex;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::domain::Field;
+use crate::error::Error;
+
+/// Streams remembered; beyond them everything is forgotten and asked again.
+const MAX_REMEMBERED: usize = 10_000;
+
+/// A stream with its newest schema: later versions only add nullable fields, so it reads all rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definition {
+    pub name: String,
+    pub version: i32,
+    pub fields: Vec<Field>,
+}
+
+/// Streaming's answer.
+#[derive(Deserialize)]
+struct Schemas {
+    name: String,
+    schemas: Vec<Version>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: i32,
+    fields: Vec<Field>,
+}
+
+pub struct Definitions {
+    streaming: PeerHttp,
+    known: Mutex<HashMap<Uuid, Arc<Definition>>>,
+}
+
+impl Definitions {
+    pub fn new(streaming: PeerHttp) -> Self {
+        Self { streaming, known: Mutex::default() }
+    }
+
+    /// The definition, at least at `version`; `None` if the tenant has no such stream or version.
+    pub async fn get(&self, scope: &Scope, stream: Uuid, version: i32) -> Result<Option<Arc<Definition>>, Error> {
+        let known = self.known.lock().get(&stream).cloned();
+        if let Some(known) = known.filter(|d| d.version >= version) {
+            return Ok(Some(known));
+        }
+        let Some(found) = self.ask(scope, stream).await? else { return Ok(None) };
+        let found = Arc::new(found);
+        let mut known = self.known.lock();
+        if known.len() >= MAX_REMEMBERED {
+            known.clear();
+        }
+        known.insert(stream, Arc::clone(&found));
+        Ok(Some(found).filter(|d| d.version >= version))
+    }
+
+    async fn ask(&self, scope: &Scope, stream: Uuid) -> Result<Option<Definition>, Error> {
+        let path = format!("/api/v1/streams/{stream}/schemas");
+        let answer = self.streaming.request(Method::GET, &path, scope)?.send().await.map_err(Error::Streaming)?;
+        match answer.status() {
+            StatusCode::NOT_FOUND => return Ok(None),
+            status if !status.is_success() => return Err(Error::StreamingRefused(status.as_u16())),
+            _ => {}
+        }
+        let Schemas { name, schemas } = answer.json().await.map_err(Error::Streaming)?;
+        let newest = schemas.into_iter().max_by_key(|s| s.version);
+        Ok(newest.map(|s| Definition { name, version: s.version, fields: s.fields }))
+    }
+}
