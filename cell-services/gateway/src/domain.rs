@@ -21,17 +21,19 @@ const HOP_BY_HOP_UNNAMED: &[&str] = &["keep-alive", "proxy-connection", "http2-s
 /// no backslash, no encoded slash, no control character. What does not is refused before any
 /// routing decision, so that a service never sees another path than the one that was routed.
 pub fn path_is_sound(path: &str) -> bool {
+    if path == "/" {
+        return true;
+    }
     let Some(rest) = path.strip_prefix('/') else { return false };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let lower = rest.to_ascii_lowercase();
     if lower.contains('\\') || ["%2f", "%5c", "%00"].iter().any(|bad| lower.contains(bad)) || lower.chars().any(char::is_control) {
         return false;
     }
-    rest.is_empty()
-        || lower.split('/').all(|segment| {
-            let plain = segment.replace("%2e", ".");
-            !plain.is_empty() && plain != "." && plain != ".."
-        })
+    lower.split('/').all(|segment| {
+        let plain = segment.replace("%2e", ".");
+        !plain.is_empty() && plain != "." && plain != ".."
+    })
 }
 
 /// Headers of a request as they go on to a service: nothing of the hop, no identity the caller

@@ -25,6 +25,8 @@ use kit::service::{Context, Service, StartError, Surface};
 
 use crate::config::Settings;
 
+const DECLARATION: &ServiceDeclaration = services::declared(services::GATEWAY);
+
 struct Gateway;
 
 pub fn service() -> Box<dyn Service> {
@@ -34,7 +36,7 @@ pub fn service() -> Box<dyn Service> {
 #[async_trait]
 impl Service for Gateway {
     fn declaration(&self) -> &'static ServiceDeclaration {
-        services::find(services::GATEWAY).unwrap_or(&services::SERVICES[0])
+        DECLARATION
     }
 
     fn migrator(&self) -> Option<sqlx::migrate::Migrator> {

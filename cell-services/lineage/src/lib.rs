@@ -1,0 +1,46 @@
+//! Where data came from and where it went: OpenLineage events, and the graph they make.
+
+mod api;
+mod domain;
+mod error;
+mod events;
+mod ops;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use async_trait::async_trait;
+use contracts::services::{self, LINEAGE, ServiceDeclaration};
+use event_bus_data::DataBus;
+use kit::service::{Context, Service, StartError, Surface};
+
+const DECLARATION: &ServiceDeclaration = services::declared(LINEAGE);
+
+struct Lineage;
+
+pub fn service() -> Box<dyn Service> {
+    Box::new(Lineage)
+}
+
+#[async_trait]
+impl Service for Lineage {
+    fn declaration(&self) -> &'static ServiceDeclaration {
+        DECLARATION
+    }
+
+    fn migrator(&self) -> Option<sqlx::migrate::Migrator> {
+        Some(sqlx::migrate!())
+    }
+
+    fn openapi(&self) -> utoipa::openapi::OpenApi {
+        api::describe()
+    }
+
+    async fn start(&self, context: Context) -> Result<Surface, StartError> {
+        let database = context.database()?;
+        let bus = DataBus::connect(&context.kafka, LINEAGE).map_err(|e| StartError::new("the data bus cannot be used", e))?;
+        events::start(&context.tasks, &bus, &database).map_err(|e| StartError::new("the events cannot be consumed", e))?;
+        let (http, _) = api::routes().with_state(database).split_for_parts();
+        Ok(Surface { http, flight: None })
+    }
+}
