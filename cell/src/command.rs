@@ -188,12 +188,15 @@ pub async fn drift(config: &CellConfig) -> Result<Vec<String>, Failure> {
 
 /// The brokers' administrators. Only `contracts` commands and the drift report use them.
 fn admins(config: &CellConfig) -> Result<(KafkaEndpoint, NatsEndpoint), Failure> {
-    let username = "admin".to_owned();
     let kafka = KafkaEndpoint {
         bootstrap: config.kafka.bootstrap.clone(),
-        username: username.clone(),
+        username: "admin".to_owned(),
         password: config.secrets.read("admin.kafka")?,
     };
-    let nats = NatsEndpoint { url: config.nats.url.clone(), username, password: config.secrets.read("admin.nats")? };
+    let nats = NatsEndpoint {
+        url: config.nats.url.clone(),
+        username: "contracts".to_owned(),
+        password: config.secrets.read("contracts.nats")?,
+    };
     Ok((kafka, nats))
 }
