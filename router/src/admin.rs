@@ -77,9 +77,8 @@ async fn metrics(State(seen): State<Seen>) -> Response {
     metrics.in_flight.set(whole(in_flight.requests()));
     metrics.connections.set(whole(in_flight.connections()));
     match metrics.text() {
-        Ok(text) => {
-            ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
-        }
+        Ok(text) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+            .into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
@@ -108,7 +107,8 @@ async fn explain(State(seen): State<Seen>, Path(asked): Path<String>) -> Respons
     let decision = if rules.global_hosts.contains(&host) {
         json!({ "rule": "global host", "to": "global", "flight": "placed by token" })
     } else if let Some(route) = view.by_host(&host) {
-        let address = |surface| view.entrance(&route.cell, surface).map(|e| json!({ "address": e.address, "name": e.name }));
+        let address =
+            |surface| view.entrance(&route.cell, surface).map(|e| json!({ "address": e.address, "name": e.name }));
         json!({
             "rule": "tenant host", "to": "cell", "tenant": route.tenant, "cell": route.cell,
             "generation": route.generation, "hosts": route.hosts,

@@ -334,7 +334,9 @@ mod tests {
 
     #[test]
     fn wrong_files_are_refused() {
-        for wrong in ["dta_dir = 'x'", "[limits]\nheader_byte = 3", "[listen]\nhttp = 'here'", "[listen]\nhttp = ':8080'"] {
+        for wrong in
+            ["dta_dir = 'x'", "[limits]\nheader_byte = 3", "[listen]\nhttp = 'here'", "[listen]\nhttp = ':8080'"]
+        {
             assert!(Config::parse(wrong).is_err(), "{wrong}");
         }
         let invalid = [

@@ -128,7 +128,10 @@ mod tests {
 
     #[test]
     fn forwarded_quotes_what_must_be_quoted() {
-        assert_eq!(forwarded("::1".parse().ok(), "acme.localhost", true), "for=\"[::1]\";host=\"acme.localhost\";proto=https");
+        assert_eq!(
+            forwarded("::1".parse().ok(), "acme.localhost", true),
+            "for=\"[::1]\";host=\"acme.localhost\";proto=https"
+        );
         assert_eq!(forwarded("127.0.0.1".parse().ok(), "a", false), "for=127.0.0.1;host=\"a\";proto=http");
     }
 }

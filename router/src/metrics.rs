@@ -100,17 +100,37 @@ impl Metrics {
         r.register("requests", "Requests answered, by listener and status class", self.requests.clone());
         r.register("refusals", "Requests the router answered itself, by code", self.refusals.clone());
         r.register("request_seconds", "Whole life of a request", self.seconds.clone());
-        r.register("added_seconds", "Time to the response header that was not spent in the cell", self.added_seconds.clone());
+        r.register(
+            "added_seconds",
+            "Time to the response header that was not spent in the cell",
+            self.added_seconds.clone(),
+        );
         r.register("retries", "Second attempts, by reason", self.retries.clone());
         r.register("misdirected", "Requests a cell refused because of their placement", self.misdirected.clone());
-        r.register("connection_breaches", "Connections closed for breaking a limit of the header", self.breaches.clone());
-        r.register("refused_data", "Tables, keys and revocations refused as bad; the last good ones stay", self.refused_data.clone());
+        r.register(
+            "connection_breaches",
+            "Connections closed for breaking a limit of the header",
+            self.breaches.clone(),
+        );
+        r.register(
+            "refused_data",
+            "Tables, keys and revocations refused as bad; the last good ones stay",
+            self.refused_data.clone(),
+        );
         r.register("feed_failures", "Broken or refused feed connections", self.feed_failures.clone());
         r.register("feed_restarts", "Feed tasks restarted after a fault of their own", self.feed_restarts.clone());
-        r.register("access_log_lines_lost", "Access log lines dropped because the log could not keep up", self.log_lines_lost.clone());
+        r.register(
+            "access_log_lines_lost",
+            "Access log lines dropped because the log could not keep up",
+            self.log_lines_lost.clone(),
+        );
         r.register("table_version", "Version of the routing table served", self.table_version.clone());
         r.register("table_tenants", "Tenants in the routing table", self.table_tenants.clone());
-        r.register("table_age_seconds", "Time since the routing feed was last heard; -1 = never", self.table_age.clone());
+        r.register(
+            "table_age_seconds",
+            "Time since the routing feed was last heard; -1 = never",
+            self.table_age.clone(),
+        );
         r.register("keys", "Keys held to check tokens with", self.keys.clone());
         r.register("revoked_sessions", "Sessions known to be revoked", self.revoked.clone());
         r.register("requests_in_flight", "Requests in flight", self.in_flight.clone());

@@ -34,17 +34,44 @@ pub fn row_of(refusal: Refusal) -> Row {
         BadHost => row(400, 3, "router/bad-host", "Bad host", "The request's host is malformed."),
         BadTarget => row(400, 3, "router/bad-target", "Bad target", "The request's target is malformed or ambiguous."),
         NotFound => row(404, 5, "router/not-found", "Not found", "Nothing is served there."),
-        WrongName => row(421, 14, "router/misdirected", "Misdirected request", "The request's host differs from the name asked for in TLS. Open a connection for this host."),
+        WrongName => row(
+            421,
+            14,
+            "router/misdirected",
+            "Misdirected request",
+            "The request's host differs from the name asked for in TLS. Open a connection for this host.",
+        ),
         UnknownHost => row(404, 5, "router/unknown-host", "Unknown host", "No tenant has this host."),
-        HeaderTooLarge => row(431, 8, "router/header-too-large", "Header too large", "The request's header is larger than allowed."),
-        BodyTooLarge => row(413, 8, "router/body-too-large", "Body too large", "The request's body is larger than allowed."),
-        TokenMissing => row(401, 16, "router/token-missing", "Not authenticated", "Send a token: authorization: Bearer <token>."),
+        HeaderTooLarge => {
+            row(431, 8, "router/header-too-large", "Header too large", "The request's header is larger than allowed.")
+        }
+        BodyTooLarge => {
+            row(413, 8, "router/body-too-large", "Body too large", "The request's body is larger than allowed.")
+        }
+        TokenMissing => {
+            row(401, 16, "router/token-missing", "Not authenticated", "Send a token: authorization: Bearer <token>.")
+        }
         TokenBad(_) => row(401, 16, "router/token-invalid", "Not authenticated", "The token is not valid."),
-        OtherTenant => row(403, 7, "router/other-tenant", "Forbidden", "The token is for another tenant than the host's."),
+        OtherTenant => {
+            row(403, 7, "router/other-tenant", "Forbidden", "The token is for another tenant than the host's.")
+        }
         UnknownTenant => row(404, 5, "router/unknown-tenant", "Unknown tenant", "The token's tenant has no placement."),
-        NotReady => later(row(503, 14, "router/not-ready", "Not ready", "The router has no keys to check tokens with yet."), 2),
-        Moving => later(row(503, 14, "router/placement-moving", "Unavailable", "The tenant's placement is changing. Nothing was executed."), 1),
-        CellUnavailable => later(row(503, 14, "router/cell-unavailable", "Unavailable", "The tenant's cell cannot be reached."), 2),
+        NotReady => {
+            later(row(503, 14, "router/not-ready", "Not ready", "The router has no keys to check tokens with yet."), 2)
+        }
+        Moving => later(
+            row(
+                503,
+                14,
+                "router/placement-moving",
+                "Unavailable",
+                "The tenant's placement is changing. Nothing was executed.",
+            ),
+            1,
+        ),
+        CellUnavailable => {
+            later(row(503, 14, "router/cell-unavailable", "Unavailable", "The tenant's cell cannot be reached."), 2)
+        }
         CellTimeout => row(504, 4, "router/cell-timeout", "Timeout", "The tenant's cell did not answer in time."),
         CellBroken => row(502, 14, "router/cell-broken", "Bad gateway", "The tenant's cell broke off its answer."),
         Internal => row(500, 13, "router/internal", "Internal error", "The router failed."),
@@ -96,7 +123,8 @@ pub fn answer(refusal: Refusal, caller: Caller<'_>) -> Answer {
     }
     if caller.grpc {
         headers.push(("content-type", "application/grpc".into()));
-        let mut trailers = vec![("grpc-status", row.grpc.to_string()), ("grpc-message", format!("{}: {detail}", row.code))];
+        let mut trailers =
+            vec![("grpc-status", row.grpc.to_string()), ("grpc-message", format!("{}: {detail}", row.code))];
         if let Some(seconds) = row.retry_after {
             trailers.push(("grpc-retry-pushback-ms", (seconds * 1000).to_string()));
         }

@@ -56,7 +56,11 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let knowledge = Knowledge::load(&config.data_dir, metrics.clone())
         .map_err(|source| StartError::Data { path: config.data_dir.clone(), source })?;
     let knowledge = Arc::new(knowledge);
-    tracing::info!(version = knowledge.view().version(), unready = knowledge.unready(), "starting from what is on disk");
+    tracing::info!(
+        version = knowledge.view().version(),
+        unready = knowledge.unready(),
+        "starting from what is on disk"
+    );
 
     let access_log = AccessLog::start(metrics).map_err(StartError::Log)?;
     let in_flight = Arc::new(InFlight::default());

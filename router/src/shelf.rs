@@ -93,9 +93,8 @@ pub fn open(kind: Kind, file: &[u8]) -> Result<(u64, &[u8]), SealError> {
     let number = |from: usize| -> Result<u64, SealError> {
         field(from, 8)?.try_into().map(u64::from_le_bytes).map_err(|_| SealError::Length)
     };
-    let foreign = field(0, 8)? != MAGIC
-        || field(8, 2)? != FORMAT.to_le_bytes()
-        || field(10, 2)? != kind.code().to_le_bytes();
+    let foreign =
+        field(0, 8)? != MAGIC || field(8, 2)? != FORMAT.to_le_bytes() || field(10, 2)? != kind.code().to_le_bytes();
     if foreign {
         return Err(SealError::Foreign);
     }

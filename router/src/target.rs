@@ -109,20 +109,51 @@ mod tests {
         for (given, host) in good {
             assert_eq!(host_of(given.as_bytes()).as_deref(), Some(host), "{given}");
         }
-        for bad in ["", ":80", "a b", "a@b", "a:b", "a:99999", "[::1", "[::1]x", "a..b", ".a", "a/b", "a:80:80", "\u{e9}.x", "a\0b"] {
+        for bad in [
+            "", ":80", "a b", "a@b", "a:b", "a:99999", "[::1", "[::1]x", "a..b", ".a", "a/b", "a:80:80", "\u{e9}.x",
+            "a\0b",
+        ] {
             assert_eq!(host_of(bad.as_bytes()), None, "{bad}");
         }
     }
 
     #[test]
     fn no_spelling_of_internal_passes() {
-        for path in ["/internal", "/internal/v1/jwks", "/Internal/x", "//internal/x", "/%69nternal/v1", "/%2finternal", "/%2Finternal/a"] {
+        for path in [
+            "/internal",
+            "/internal/v1/jwks",
+            "/Internal/x",
+            "//internal/x",
+            "/%69nternal/v1",
+            "/%2finternal",
+            "/%2Finternal/a",
+        ] {
             assert_eq!(judge_path(path), PathKind::Internal, "{path}");
         }
-        for path in ["/a/../internal", "/./internal", "/a/%2e%2e/internal", "/a%2f..%2finternal", "/\\internal", "/%5cinternal", "internal", "/a%0", "/a%zz", "/%00", "/a%0d"] {
+        for path in [
+            "/a/../internal",
+            "/./internal",
+            "/a/%2e%2e/internal",
+            "/a%2f..%2finternal",
+            "/\\internal",
+            "/%5cinternal",
+            "internal",
+            "/a%0",
+            "/a%zz",
+            "/%00",
+            "/a%0d",
+        ] {
             assert_eq!(judge_path(path), PathKind::Ambiguous, "{path}");
         }
-        for path in ["/", "*", "/api/v1/internal", "/internals", "/iceberg/v1/acme/namespaces/a%1Fb/tables/t", "/a%20b/...", "/api/v1/streams"] {
+        for path in [
+            "/",
+            "*",
+            "/api/v1/internal",
+            "/internals",
+            "/iceberg/v1/acme/namespaces/a%1Fb/tables/t",
+            "/a%20b/...",
+            "/api/v1/streams",
+        ] {
             assert_eq!(judge_path(path), PathKind::Plain, "{path}");
         }
     }

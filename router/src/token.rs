@@ -205,7 +205,9 @@ pub mod tests {
 
     fn jwks(key: &SigningKey) -> String {
         let x = URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes());
-        format!(r#"{{"keys":[{{"kty":"RSA","kid":"r","n":"x","e":"AQAB"}},{{"kty":"OKP","crv":"Ed25519","use":"sig","alg":"EdDSA","kid":"k1","x":"{x}"}}]}}"#)
+        format!(
+            r#"{{"keys":[{{"kty":"RSA","kid":"r","n":"x","e":"AQAB"}},{{"kty":"OKP","crv":"Ed25519","use":"sig","alg":"EdDSA","kid":"k1","x":"{x}"}}]}}"#
+        )
     }
 
     pub fn claims(tenant: &str) -> Claims {
@@ -270,7 +272,10 @@ pub mod tests {
             (sign_with(r#"{"alg":"EdDSA","kid":"k2"}"#, &payload, &key()), TokenError::UnknownKey),
             (sign_with(r#"{"alg":"EdDSA"}"#, &payload, &key()), TokenError::Malformed),
             (sign_with(r#"{"alg":"EdDSA","kid":"k1","crit":["b64"]}"#, &payload, &key()), TokenError::Malformed),
-            (sign_with(r#"{"alg":"EdDSA","kid":"k1"}"#, &payload, &SigningKey::from_bytes(&[8; 32])), TokenError::Signature),
+            (
+                sign_with(r#"{"alg":"EdDSA","kid":"k1"}"#, &payload, &SigningKey::from_bytes(&[8; 32])),
+                TokenError::Signature,
+            ),
             (sign_with(r#"{"alg":"EdDSA","kid":"k1"}"#, "{}", &key()), TokenError::Malformed),
             ("a.b".into(), TokenError::Malformed),
             ("".into(), TokenError::Malformed),

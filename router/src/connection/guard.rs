@@ -38,8 +38,13 @@ impl Breach {
 #[derive(Debug, Clone, Copy)]
 enum Phase {
     /// Waiting for the first byte of a request.
-    Waiting { since: Instant },
-    Header { since: Instant, scan: Scan },
+    Waiting {
+        since: Instant,
+    },
+    Header {
+        since: Instant,
+        scan: Scan,
+    },
     /// Past the header: bodies and HTTP/2 frames are bounded elsewhere.
     Open,
 }

@@ -23,7 +23,10 @@ fn world() -> World {
         };
         table.cells.insert(cell, endpoint);
     }
-    for (tenant, cell, hosts) in [("acme", "shared-1", vec!["acme.localhost", "data.acme.example"]), ("globex", "dedicated-1", vec!["globex.localhost"])] {
+    for (tenant, cell, hosts) in [
+        ("acme", "shared-1", vec!["acme.localhost", "data.acme.example"]),
+        ("globex", "dedicated-1", vec!["globex.localhost"]),
+    ] {
         let tenant = TenantId::new(tenant).unwrap();
         let route = Route {
             tenant: tenant.clone(),

@@ -117,9 +117,10 @@ fn ten_thousand_damaged_snapshots_are_refused() {
     let mut refused = 0;
     for _ in 0..12_000 {
         let damaged = damage(&sealed, &mut random);
-        match open(Kind::Routing, &damaged).map_err(|e| e.to_string()).and_then(|(version, payload)| {
-            View::read(version, payload).map_err(|e| e.to_string())
-        }) {
+        match open(Kind::Routing, &damaged)
+            .map_err(|e| e.to_string())
+            .and_then(|(version, payload)| View::read(version, payload).map_err(|e| e.to_string()))
+        {
             Ok(view) => {
                 assert_eq!(damaged, sealed);
                 assert_eq!(view.table(), &table);

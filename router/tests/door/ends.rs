@@ -1,32 +1,33 @@
 //! Ends and beginnings: drain, cold start, bad starts.
 
 use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::site::{Site, token};
+use crate::site::{Site, token, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_lets_requests_finish_and_ends_at_once_when_idle() {
     let mut site = Site::start().await;
     let client = site.client().pool_max_idle_per_host(8).build().unwrap();
-    let url = site.url("acme.localhost", "/slow");
+    let url = site.url("acme.localhost", "/held");
     let asked = tokio::spawn(client.get(&url).bearer_auth(token("acme")).send());
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    until("the request", async || site.shared.behaviour.requests.load(Ordering::SeqCst) == 1).await;
     let http = site.router().http;
     site.router().signal(Signal::SIGTERM);
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(site.admin("/ready").await, (503, "draining\n".into()));
-    assert!(tokio::net::TcpStream::connect(http).await.is_err(), "still listening");
+    until("draining", async || site.admin("/ready").await == (503, "draining\n".into())).await;
+    until("no listener", async || tokio::net::TcpStream::connect(http).await.is_err()).await;
+    assert!(!asked.is_finished());
+    site.shared.behaviour.release.send_replace(true);
     let answer = asked.await.unwrap().unwrap();
     assert_eq!(answer.status().as_u16(), 200);
-    assert_eq!(answer.text().await.unwrap(), "slow but whole");
+    assert_eq!(answer.text().await.unwrap(), "held but whole");
     let (code, took) = site.router.as_mut().unwrap().ended().await;
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(1), "{took:?}");
-    let log = site.log();
-    assert!(log.iter().any(|line| line["path"] == "/slow" && line["status"] == 200), "{log:?}");
+    assert_eq!(site.logged("/held").await["status"], 200);
 
     // Idle, with connections kept alive on both sides.
     site.start_router("").await;
@@ -96,7 +97,12 @@ async fn a_start_that_cannot_be_says_why_in_one_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let cases = [
-        (format!("data_dir='d'\n[identity]\ndir='identity'\n[listen]\nhttp='{address}'\nhttps=''\nflight=''\nadmin='127.0.0.1:0'"), "cannot listen on"),
+        (
+            format!(
+                "data_dir='d'\n[identity]\ndir='identity'\n[listen]\nhttp='{address}'\nhttps=''\nflight=''\nadmin='127.0.0.1:0'"
+            ),
+            "cannot listen on",
+        ),
         ("data_dir='d'\n[identity]\ndir='nowhere'".into(), "cannot read"),
         ("data_dir='d'\nunknown=1\n[identity]\ndir='identity'".into(), "unknown"),
     ];

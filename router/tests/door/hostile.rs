@@ -55,7 +55,10 @@ async fn malformed_requests_never_reach_a_cell() {
     assert_eq!(site.shared.behaviour.requests.load(Ordering::SeqCst), 0);
     assert_eq!(site.global.as_ref().unwrap().behaviour.requests.load(Ordering::SeqCst), 3, "only the feeds");
 
-    let chunked = format!("POST /collect HTTP/1.1\r\n{good}Transfer-Encoding: chunked\r\n\r\n7d0\r\n{}\r\n0\r\n\r\n", "x".repeat(2000));
+    let chunked = format!(
+        "POST /collect HTTP/1.1\r\n{good}Transfer-Encoding: chunked\r\n\r\n7d0\r\n{}\r\n0\r\n\r\n",
+        "x".repeat(2000)
+    );
     assert_eq!(raw(&site, chunked.as_bytes()).await.0, 413);
 }
 
@@ -64,12 +67,13 @@ async fn a_dripped_header_ends_at_the_deadline() {
     let mut site = Site::peers().await;
     site.start_router("[limits]\nheader_seconds = 1\nkeepalive_seconds = 2").await;
     let mut stream = TcpStream::connect(site.router().http).await.unwrap();
+    let mut drip = tokio::time::interval(Duration::from_millis(100));
     let begun = Instant::now();
     let closed = async {
         stream.write_all(b"GET / HTTP/1.1\r\nHost: acme.localhost\r\n").await?;
         loop {
             stream.write_all(b"x").await?;
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            drip.tick().await;
             let mut byte = [0; 1];
             match stream.try_read(&mut byte) {
                 Ok(0) => return Ok(()),
@@ -103,13 +107,26 @@ async fn requests_one_after_another_on_one_connection() {
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
-        while !text.contains(&format!("Ok({})", body.len())) {
+        while !text.ends_with(&format!("Ok({})", body.len())) {
             let mut chunk = vec![0; 4096];
             let read = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut chunk)).await.unwrap().unwrap();
             assert!(read > 0, "closed after {text:?}");
             text.push_str(&String::from_utf8_lossy(&chunk[..read]));
         }
         assert!(text.starts_with("HTTP/1.1 100") || body.is_empty(), "{text}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_http2_header_is_refused_and_the_connection_lives_on() {
+    let site = Site::start().await;
+    let client = site.client().http2_prior_knowledge().build().unwrap();
+    let ask = |size: usize| {
+        let url = site.url("acme.localhost", "/api/v1/streams");
+        client.get(url).bearer_auth(token("acme")).header("x-large", "x".repeat(size)).send()
+    };
+    assert_eq!(ask(20_000).await.unwrap().status().as_u16(), 200);
+    let refused = ask(40_000).await;
+    assert!(refused.as_ref().map_or(true, |answer| answer.status().as_u16() == 431), "{refused:?}");
+    assert_eq!(ask(10).await.unwrap().status().as_u16(), 200);
 }

@@ -1,12 +1,12 @@
 //! 421: the router catches up with the placement and tries once more.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use contracts::routing::Change;
 use serde_json::Value;
 
-use crate::site::{Site, route, token};
+use crate::site::{Site, route, token, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_generation_is_reached_and_the_request_repeated_once() {
@@ -16,7 +16,7 @@ async fn a_refused_generation_is_reached_and_the_request_repeated_once() {
     let url = site.url("acme.localhost", "/collect");
     let asked = client.post(&url).bearer_auth(token("acme")).body(vec![b'x'; 20_000]).send();
     let asked = tokio::spawn(asked);
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    until("the refusal", async || site.shared.behaviour.refused.load(Ordering::SeqCst) == 1).await;
     // The tenant has moved: the new cell answers the held request.
     site.change(Change::TenantPlaced { route: route("acme", "dedicated-1", 7) });
     let answer = asked.await.unwrap().unwrap();
@@ -34,7 +34,8 @@ async fn a_generation_that_never_comes_is_503_with_a_time_to_retry() {
     site.shared.behaviour.required.store(9, Ordering::SeqCst);
     let client = site.client().build().unwrap();
     let begun = Instant::now();
-    let answer = client.get(site.url("acme.localhost", "/api/v1/streams")).bearer_auth(token("acme")).send().await.unwrap();
+    let answer =
+        client.get(site.url("acme.localhost", "/api/v1/streams")).bearer_auth(token("acme")).send().await.unwrap();
     assert!((400..2000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
     assert_eq!(answer.status().as_u16(), 503);
     assert_eq!(answer.headers()["retry-after"], "1");
@@ -46,22 +47,17 @@ async fn a_generation_that_never_comes_is_503_with_a_time_to_retry() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_too_large_to_repeat_is_not_repeated() {
-    let mut site = Site::start().await;
-    site.shared.behaviour.required.store(7, Ordering::SeqCst);
-    site.change(Change::TenantPlaced { route: route("acme", "shared-1", 2) });
-    site.wait_for_metric("router_table_version 11").await;
+    let site = Site::start().await;
     let client = site.client().build().unwrap();
-    let url = site.url("acme.localhost", "/collect");
-    // Slow enough for the refusal to arrive in the middle, after more than can be kept.
-    let pieces = futures::stream::unfold(0, |sent| async move {
-        tokio::time::sleep(Duration::from_millis(if sent < 3 { 0 } else { 100 })).await;
-        (sent < 6).then(|| (Ok::<_, std::io::Error>(vec![b'x'; 60_000]), sent + 1))
-    });
-    let body = reqwest::Body::wrap_stream(pieces);
-    let answer = client.post(&url).bearer_auth(token("acme")).body(body).send().await.unwrap();
+    let url = site.url("acme.localhost", "/refused-late");
+    let answer = client.post(&url).bearer_auth(token("acme")).body(vec![b'x'; 120_000]).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 503);
     assert_eq!(answer.headers()["retry-after"], "1");
-    assert_eq!(site.shared.behaviour.requests.load(Ordering::SeqCst), 1);
+    assert_eq!(site.shared.behaviour.refused.load(Ordering::SeqCst), 1);
+    // One that fits is, once.
+    let answer = client.post(&url).bearer_auth(token("acme")).body(vec![b'x'; 60_000]).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 503);
+    assert_eq!(site.shared.behaviour.refused.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +72,8 @@ async fn a_cell_that_is_gone_is_503() {
     site.change(Change::CellUpserted { endpoint });
     site.wait_for_metric("router_table_version 11").await;
     let client = site.client().build().unwrap();
-    let answer = client.get(site.url("acme.localhost", "/api/v1/streams")).bearer_auth(token("acme")).send().await.unwrap();
+    let answer =
+        client.get(site.url("acme.localhost", "/api/v1/streams")).bearer_auth(token("acme")).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 503);
     let body: Value = answer.json().await.unwrap();
     assert_eq!(body["code"], "router/cell-unavailable");
@@ -101,4 +98,18 @@ async fn the_wrong_certificate_gets_no_request() {
     let answer = client.get(site.url("acme.localhost", "/")).bearer_auth(token("acme")).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 503);
     assert_eq!(site.dedicated.behaviour.requests.load(Ordering::SeqCst), 0);
+}
+
+/// Connections kept to a cell that was restarted are not a reason to fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_cell_is_found_again() {
+    let mut site = Site::start().await;
+    let client = site.client().build().unwrap();
+    let url = site.url("acme.localhost", "/collect");
+    for turn in 0..4 {
+        let answer = client.post(&url).bearer_auth(token("acme")).body("four").send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200, "turn {turn}");
+        assert_eq!(answer.text().await.unwrap(), "Ok(4)");
+        site.restart_shared().await;
+    }
 }

@@ -34,12 +34,22 @@ pub struct Behaviour {
     pub feed: watch::Sender<Vec<String>>,
     pub jwks: Mutex<String>,
     pub revocations: watch::Sender<Vec<String>>,
+    /// Lets `/held` answer.
+    pub release: watch::Sender<bool>,
 }
 
 pub struct Peer {
     pub address: SocketAddr,
     pub behaviour: Arc<Behaviour>,
     task: tokio::task::JoinHandle<()>,
+}
+
+impl Peer {
+    /// Closes the listener and every connection.
+    pub async fn stop(&mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
 }
 
 impl Drop for Peer {
@@ -49,7 +59,11 @@ impl Drop for Peer {
 }
 
 pub async fn start(name: &str, tls: Arc<ServerConfig>) -> Peer {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    start_on("127.0.0.1:0".parse().unwrap(), name, tls).await
+}
+
+pub async fn start_on(address: SocketAddr, name: &str, tls: Arc<ServerConfig>) -> Peer {
+    let listener = TcpListener::bind(address).await.unwrap();
     let address = listener.local_addr().unwrap();
     let behaviour = Arc::new(Behaviour { name: name.into(), ..Behaviour::default() });
     let task = tokio::spawn(accept(listener, TlsAcceptor::from(tls), behaviour.clone()));
@@ -69,6 +83,7 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, behaviour: Arc<Behaviou
                 async move { Ok::<_, std::convert::Infallible>(serve(request, behaviour).await) }
             });
             let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .max_header_list_size(64 * 1024)
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
         });
@@ -95,10 +110,11 @@ async fn serve(request: Request<Incoming>, behaviour: Arc<Behaviour>) -> Respons
         "/internal/v1/routing" => lines(behaviour.feed.subscribe()),
         "/internal/v1/revocations" => lines(behaviour.revocations.subscribe()),
         "/internal/v1/jwks" => Response::new(full(behaviour.jwks.lock().await.clone())),
-        "/slow" => {
-            tokio::time::sleep(Duration::from_millis(1200)).await;
-            Response::new(full("slow but whole"))
+        "/held" => {
+            let _ = behaviour.release.subscribe().wait_for(|released| *released).await;
+            Response::new(full("held but whole"))
         }
+        "/refused-late" => refuse_late(request, &behaviour).await,
         "/collect" => {
             let body = request.into_body().collect().await.map(|body| body.to_bytes().len());
             Response::new(full(format!("{body:?}")))
@@ -107,6 +123,21 @@ async fn serve(request: Request<Incoming>, behaviour: Arc<Behaviour>) -> Respons
         path if path.starts_with("/test.Echo/") => echo(request, true),
         _ => mirror(request, &behaviour),
     }
+}
+
+/// Refuses only after it has taken more than a router keeps for a second try.
+async fn refuse_late(request: Request<Incoming>, behaviour: &Behaviour) -> Response<Body> {
+    let generation = header(&request, "x-cyto-generation");
+    let mut pieces = request.into_body().into_data_stream();
+    let mut taken = 0;
+    while let Some(Ok(piece)) = pieces.next().await {
+        taken += piece.len();
+        if taken > 100_000 {
+            break;
+        }
+    }
+    behaviour.refused.fetch_add(1, Ordering::SeqCst);
+    Response::builder().status(421).header("x-cyto-generation-required", generation).body(full("late")).unwrap()
 }
 
 fn header(request: &Request<Incoming>, name: &str) -> String {

@@ -53,6 +53,22 @@ impl Drop for Router {
     }
 }
 
+const PATIENCE: Duration = Duration::from_secs(15);
+
+pub fn ticks() -> tokio::time::Interval {
+    tokio::time::interval(Duration::from_millis(10))
+}
+
+/// Waits for a condition.
+pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let begun = Instant::now();
+    let mut ticks = ticks();
+    while !holds().await {
+        assert!(begun.elapsed() < PATIENCE, "not in time: {what}");
+        ticks.tick().await;
+    }
+}
+
 pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64
 }
@@ -119,7 +135,10 @@ impl Site {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let authority = Arc::new(Authority::new());
         let server = |service: &str, part: &str| {
-            authority.server(&format!("{service}.{part}.cytoplane.internal"), &format!("spiffe://cytoplane/{part}/{service}"))
+            authority.server(
+                &format!("{service}.{part}.cytoplane.internal"),
+                &format!("spiffe://cytoplane/{part}/{service}"),
+            )
         };
         let global = peer::start("global", server("global", "global")).await;
         let shared = peer::start("shared-1", server("gateway", "shared-1")).await;
@@ -128,7 +147,8 @@ impl Site {
         let mut table = Table { version: 10, ..Table::default() };
         for (name, http, flight) in [("shared-1", &shared, &shared_sql), ("dedicated-1", &dedicated, &dedicated)] {
             let cell = CellId::new(name).unwrap();
-            let endpoint = CellEndpoint { cell: cell.clone(), http: http.address.to_string(), flight: flight.address.to_string() };
+            let endpoint =
+                CellEndpoint { cell: cell.clone(), http: http.address.to_string(), flight: flight.address.to_string() };
             table.cells.insert(cell, endpoint);
         }
         for route in [route("acme", "shared-1", 1), route("globex", "dedicated-1", 2)] {
@@ -140,7 +160,26 @@ impl Site {
         let folder = tempfile::tempdir().unwrap();
         authority.write_identity(&folder.path().join("identity"));
         let global_address = global.address;
-        Self { folder, authority, global: Some(global), shared, shared_sql, dedicated, router: None, global_address, version: 10 }
+        Self {
+            folder,
+            authority,
+            global: Some(global),
+            shared,
+            shared_sql,
+            dedicated,
+            router: None,
+            global_address,
+            version: 10,
+        }
+    }
+
+    /// Ends the cell's gateway and starts a new one on the same address.
+    pub async fn restart_shared(&mut self) {
+        let address = self.shared.address;
+        self.shared.stop().await;
+        let spiffe = "spiffe://cytoplane/shared-1/gateway";
+        let tls = self.authority.server("gateway.shared-1.cytoplane.internal", spiffe);
+        self.shared = peer::start_on(address, "shared-1 again", tls).await;
     }
 
     /// The whole site, ready.
@@ -169,11 +208,7 @@ impl Site {
             .spawn()
             .unwrap();
         self.router = Some(Router { child, http, https, flight, admin, out, err });
-        let begun = Instant::now();
-        while self.admin("/ready").await.0 != 200 {
-            assert!(begun.elapsed() < Duration::from_secs(10), "not ready");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until("ready", async || self.admin("/ready").await.0 == 200).await;
     }
 
     pub fn router(&self) -> &Router {
@@ -209,15 +244,7 @@ impl Site {
     }
 
     pub async fn wait_for_metric(&self, line: &str) {
-        let begun = Instant::now();
-        loop {
-            let text = self.admin("/metrics").await.1;
-            if text.lines().any(|found| found == line) {
-                return;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(5), "no {line:?} in\n{text}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until(line, async || self.admin("/metrics").await.1.lines().any(|found| found == line)).await;
     }
 
     /// Waits until a snapshot stands on disk: a process killed earlier has not kept it.
@@ -227,17 +254,19 @@ impl Site {
             let mut entries = std::fs::read_dir(&folder).unwrap();
             entries.any(|entry| entry.unwrap().path().extension().is_some_and(|extension| extension == "snap"))
         };
-        let begun = Instant::now();
-        while !kept() {
-            assert!(begun.elapsed() < Duration::from_secs(5), "no {kind} on disk");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until(kind, async || kept()).await;
     }
 
-    /// Access log so far.
-    pub fn log(&self) -> Vec<serde_json::Value> {
-        let text = std::fs::read_to_string(&self.router().out).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    /// The access log's line of a path, once it is written.
+    pub async fn logged(&self, path: &str) -> serde_json::Value {
+        let find = || {
+            let text = std::fs::read_to_string(&self.router().out).unwrap();
+            let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+            let mut lines = whole.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+            lines.find(|line| line["path"] == path)
+        };
+        until(path, async || find().is_some()).await;
+        find().unwrap()
     }
 }
 
@@ -249,12 +278,13 @@ impl Router {
     /// Exit code and how long the end took.
     pub async fn ended(&mut self) -> (Option<i32>, Duration) {
         let begun = Instant::now();
+        let mut ticks = ticks();
         loop {
+            ticks.tick().await;
             if let Some(status) = self.child.try_wait().unwrap() {
                 return (status.code(), begun.elapsed());
             }
-            assert!(begun.elapsed() < Duration::from_secs(15), "does not end");
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            assert!(begun.elapsed() < PATIENCE, "does not end");
         }
     }
 }

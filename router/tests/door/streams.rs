@@ -75,7 +75,11 @@ async fn grpc_streams_both_ways_with_trailers() {
 async fn grpc_callers_are_refused_in_grpc() {
     let site = Site::start().await;
     let mut sender = h2c(site.router().flight).await;
-    for (authority, bearer, status) in [("acme.localhost", None, "16"), ("globex.localhost", Some(token("acme")), "7"), ("nobody.localhost", None, "5")] {
+    for (authority, bearer, status) in [
+        ("acme.localhost", None, "16"),
+        ("globex.localhost", Some(token("acme")), "7"),
+        ("nobody.localhost", None, "5"),
+    ] {
         let (_out, mut answer) = call(&mut sender, authority, "/test.Echo/Bidi", bearer.as_deref()).await;
         assert_eq!(answer.status().as_u16(), 200);
         assert_eq!(answer.headers()["content-type"], "application/grpc");
