@@ -77,8 +77,10 @@ fn canonical(value: &Value) -> String {
         Value::Object(members) => {
             let mut names: Vec<&String> = members.keys().collect();
             names.sort();
-            let parts: Vec<String> =
-                names.into_iter().map(|name| format!("{}:{}", Value::String(name.clone()), canonical(&members[name]))).collect();
+            let parts: Vec<String> = names
+                .into_iter()
+                .map(|name| format!("{}:{}", Value::String(name.clone()), canonical(&members[name])))
+                .collect();
             format!("{{{}}}", parts.join(","))
         }
         Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
@@ -113,8 +115,9 @@ impl Walk {
     /// `false` when there is nothing more to find.
     pub fn step(&mut self, tenant: &TenantId, link: &Link) -> bool {
         let expected = self.entries + 1;
-        let holds =
-            link.entry.seq == expected && link.prev_hash == self.head && hash(tenant, &self.head, &link.entry) == link.hash;
+        let holds = link.entry.seq == expected
+            && link.prev_hash == self.head
+            && hash(tenant, &self.head, &link.entry) == link.hash;
         if !holds {
             self.broken_at = Some(expected);
             return false;

@@ -30,8 +30,13 @@ pub fn start(tasks: &Tasks, bus: &DataBus, database: &Database) -> Result<(), ev
     Ok(())
 }
 
-fn spawn<P>(tasks: &Tasks, name: &'static str, database: &Database, consumer: EventConsumer<P>, entry: fn(&Envelope<P>) -> Entry)
-where
+fn spawn<P>(
+    tasks: &Tasks,
+    name: &'static str,
+    database: &Database,
+    consumer: EventConsumer<P>,
+    entry: fn(&Envelope<P>) -> Entry,
+) where
     P: DeserializeOwned + Send + Sync + 'static,
 {
     let (stopping, database) = (tasks.stopping(), database.clone());

@@ -24,7 +24,12 @@ pub async fn record(tx: &mut Tx, tenant: &contracts::TenantId, entry: Entry) -> 
     store::append(tx, tenant, &link).await
 }
 
-pub async fn entries(database: &Database, scope: &Scope, filter: &Filter, page: &PageRequest) -> Result<Page<Link>, Error> {
+pub async fn entries(
+    database: &Database,
+    scope: &Scope,
+    filter: &Filter,
+    page: &PageRequest,
+) -> Result<Page<Link>, Error> {
     scope.require(scope::AUDIT_READ)?;
     let (size, before) = (page.size()?, page.after::<u64>()?);
     let mut tx = database.begin(scope).await?;

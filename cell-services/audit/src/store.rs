@@ -75,7 +75,13 @@ pub async fn append(tx: &mut Tx, tenant: &TenantId, link: &Link) -> Result<(), E
 }
 
 /// Newest first, before `before`.
-pub async fn list(tx: &mut Tx, scope: &Scope, filter: &Filter, before: Option<u64>, limit: usize) -> Result<Vec<Link>, Error> {
+pub async fn list(
+    tx: &mut Tx,
+    scope: &Scope,
+    filter: &Filter,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Vec<Link>, Error> {
     let rows = sqlx::query(
         "select * from audit_entry where tenant_id = $1
          and ($2::timestamptz is null or occurred_at >= $2) and ($3::timestamptz is null or occurred_at < $3)

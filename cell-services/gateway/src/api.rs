@@ -62,13 +62,19 @@ pub fn router(entry: Arc<Entry>, origins: Vec<OriginRule>) -> Router {
 }
 
 fn cors(origins: Vec<OriginRule>) -> CorsLayer {
-    let accepted = move |origin: &HeaderValue, _: &http::request::Parts| origins.iter().any(|rule| rule.accepts(origin));
+    let accepted =
+        move |origin: &HeaderValue, _: &http::request::Parts| origins.iter().any(|rule| rule.accepts(origin));
     let exposed = ["ratelimit", "ratelimit-policy", headers::REQUEST_ID].map(http::HeaderName::from_static);
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(accepted))
         .allow_methods(AllowMethods::mirror_request())
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers(exposed.into_iter().chain([header::ETAG, header::LOCATION, header::RETRY_AFTER, header::CONTENT_DISPOSITION]).collect::<Vec<_>>())
+        .expose_headers(
+            exposed
+                .into_iter()
+                .chain([header::ETAG, header::LOCATION, header::RETRY_AFTER, header::CONTENT_DISPOSITION])
+                .collect::<Vec<_>>(),
+        )
         .max_age(Duration::from_secs(600))
 }
 
@@ -160,9 +166,7 @@ impl Entry {
             Err(error) => problem(error),
             Ok(Target::Me) => Json(self.me(scope)).into_response(),
             Ok(Target::Documents) => self.documents.answer(&self.peers, scope).await,
-            Ok(Target::Service(service)) => {
-                self.forward(service, scope, request, leave).await.unwrap_or_else(problem)
-            }
+            Ok(Target::Service(service)) => self.forward(service, scope, request, leave).await.unwrap_or_else(problem),
         }
     }
 

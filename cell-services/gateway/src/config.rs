@@ -89,8 +89,10 @@ impl Settings {
         self.cors_origins
             .iter()
             .map(|text| {
-                OriginRule::parse(text)
-                    .ok_or(SettingsError { name: "cors_origins", reason: "an origin is scheme://host[:port], without a path" })
+                OriginRule::parse(text).ok_or(SettingsError {
+                    name: "cors_origins",
+                    reason: "an origin is scheme://host[:port], without a path",
+                })
             })
             .collect()
     }

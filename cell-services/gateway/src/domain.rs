@@ -27,7 +27,10 @@ pub fn path_is_sound(path: &str) -> bool {
     let Some(rest) = path.strip_prefix('/') else { return false };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let lower = rest.to_ascii_lowercase();
-    if lower.contains('\\') || ["%2f", "%5c", "%00"].iter().any(|bad| lower.contains(bad)) || lower.chars().any(char::is_control) {
+    if lower.contains('\\')
+        || ["%2f", "%5c", "%00"].iter().any(|bad| lower.contains(bad))
+        || lower.chars().any(char::is_control)
+    {
         return false;
     }
     lower.split('/').all(|segment| {

@@ -93,7 +93,9 @@ impl Fault for Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Error::Rate { after } => Some(*after),
-            Error::Concurrency { .. } | Error::Crowded | Error::Refused { .. } | Error::AuditFull => Some(Duration::from_secs(1)),
+            Error::Concurrency { .. } | Error::Crowded | Error::Refused { .. } | Error::AuditFull => {
+                Some(Duration::from_secs(1))
+            }
             Error::Admission(error) => error.retry_after(),
             _ => None,
         }

@@ -5,7 +5,6 @@
 //! while the database does not answer by a place in a bounded backlog. A caller that hangs up does
 //! not get out of being recorded: dropping a [`Pending`] uses its place.
 
-
 use std::time::Duration;
 
 use contracts::events::{AUDIT_ENTRY_RECORDED, AuditEntryRecorded};
@@ -100,7 +99,11 @@ impl Recorder {
         tracing::warn!(error = %kit::fault::chain(&error), "audit entry waits for the database");
         self.late.inc();
         if self.backlog.try_send(record).is_err() {
-            tracing::error!(path = call.path, status = status.as_u16(), "audit backlog is full: a refusal is not recorded");
+            tracing::error!(
+                path = call.path,
+                status = status.as_u16(),
+                "audit backlog is full: a refusal is not recorded"
+            );
         }
     }
 }
@@ -143,7 +146,8 @@ impl Drop for Pending {
 
 async fn write(database: &Database, record: &Record) -> Result<(), DatabaseError> {
     let mut tx = database.begin(&record.scope).await?;
-    outbox::put(&mut tx, &record.scope, AUDIT_ENTRY_RECORDED, &record.scope.request_id, record.event_id, &record.entry).await?;
+    outbox::put(&mut tx, &record.scope, AUDIT_ENTRY_RECORDED, &record.scope.request_id, record.event_id, &record.entry)
+        .await?;
     tx.commit().await
 }
 
@@ -173,4 +177,3 @@ async fn write_backlog(
         }
     }
 }
-

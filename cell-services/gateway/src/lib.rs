@@ -51,7 +51,8 @@ impl Service for Gateway {
         let settings: Settings = context.settings()?;
         let origins = settings.validate().map_err(|error| StartError::new("the settings cannot be used", error))?;
         let database = context.database()?;
-        let bus = DataBus::connect(&context.kafka, services::GATEWAY).map_err(|error| StartError::new("the data bus cannot be reached", error))?;
+        let bus = DataBus::connect(&context.kafka, services::GATEWAY)
+            .map_err(|error| StartError::new("the data bus cannot be reached", error))?;
         outbox::relay(&context.tasks, database.clone(), Arc::new(bus));
         let late = context.metrics.counter("gateway_audit_late", "Audit entries that had to wait for the database");
         let recorder = events::Recorder::start(&context.tasks, database, settings.audit_backlog, late);

@@ -50,8 +50,12 @@ pub struct Leave {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    Rate { after: Duration },
-    Concurrency { limit: usize },
+    Rate {
+        after: Duration,
+    },
+    Concurrency {
+        limit: usize,
+    },
     /// More tenants at once than this process is set up to keep apart.
     Crowded,
 }

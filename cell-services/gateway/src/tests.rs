@@ -41,12 +41,28 @@ fn it_is_the_gateway() {
 #[test]
 fn a_path_that_two_readers_could_read_differently_is_refused() {
     for bad in [
-        "", "api", "/api//v1", "/api/v1/streams/../audit", "/api/v1/streams/%2e%2E/audit", "/api/./v1", "/api/v1/a%2Fb",
-        "/api\\v1", "/a%5cb", "/a%00b", "//",
+        "",
+        "api",
+        "/api//v1",
+        "/api/v1/streams/../audit",
+        "/api/v1/streams/%2e%2E/audit",
+        "/api/./v1",
+        "/api/v1/a%2Fb",
+        "/api\\v1",
+        "/a%5cb",
+        "/a%00b",
+        "//",
     ] {
         assert!(!domain::path_is_sound(bad), "{bad}");
     }
-    for good in ["/", "/api/v1/streams", "/api/v1/streams/", "/iceberg/v1/a%1Fb/x", "/api/v1/datasets/a/files/x..y.csv", "/a/...b"] {
+    for good in [
+        "/",
+        "/api/v1/streams",
+        "/api/v1/streams/",
+        "/iceberg/v1/a%1Fb/x",
+        "/api/v1/datasets/a/files/x..y.csv",
+        "/a/...b",
+    ] {
         assert!(domain::path_is_sound(good), "{good}");
     }
 }
@@ -84,7 +100,8 @@ fn of_the_reserved_headers_only_the_required_generation_leaves_the_cell() {
 
 #[test]
 fn origins_match_by_whole_host_labels_scheme_and_port() {
-    let accepts = |rule: &str, origin: &str| OriginRule::parse(rule).unwrap().accepts(&HeaderValue::from_str(origin).unwrap());
+    let accepts =
+        |rule: &str, origin: &str| OriginRule::parse(rule).unwrap().accepts(&HeaderValue::from_str(origin).unwrap());
     assert!(accepts("http://*.localhost:*", "http://acme.localhost:8080"));
     assert!(accepts("https://app.example.com", "https://APP.example.com"));
     for (rule, origin) in [

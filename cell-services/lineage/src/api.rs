@@ -198,7 +198,10 @@ async fn graph(
     let (walk, rows) = ops::graph(&database, &scope, &node, query.depth.unwrap_or(DEPTH)).await?;
     let edges = walk.by_node();
     let view = |edges: &[&(String, String)]| -> Vec<EdgeView> {
-        edges.iter().map(|(origin, destination)| EdgeView { origin: origin.clone(), destination: destination.clone() }).collect()
+        edges
+            .iter()
+            .map(|(origin, destination)| EdgeView { origin: origin.clone(), destination: destination.clone() })
+            .collect()
     };
     let nodes = rows.into_iter().map(|row| {
         let (ins, outs) = edges.get(row.node.as_str()).map(|(i, o)| (view(i), view(o))).unwrap_or_default();

@@ -137,11 +137,8 @@ pub enum EventError {
 impl RunEvent {
     pub fn check(&self) -> Result<(), EventError> {
         let sound = |text: &str| !text.is_empty() && text.len() <= LONGEST_NAME && !text.chars().any(char::is_control);
-        let names = [
-            (&self.job.namespace, "job.namespace"),
-            (&self.job.name, "job.name"),
-            (&self.producer, "producer"),
-        ];
+        let names =
+            [(&self.job.namespace, "job.namespace"), (&self.job.name, "job.name"), (&self.producer, "producer")];
         if let Some((_, what)) = names.into_iter().find(|(text, _)| !sound(text)) {
             return Err(EventError::Name(what));
         }

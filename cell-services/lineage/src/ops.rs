@@ -49,7 +49,12 @@ pub async fn submit(database: &Database, scope: &Scope, event: &RunEvent) -> Res
     Ok(tx.commit().await?)
 }
 
-pub async fn events(database: &Database, scope: &Scope, run: Option<Uuid>, page: &PageRequest) -> Result<Page<EventRow>, Error> {
+pub async fn events(
+    database: &Database,
+    scope: &Scope,
+    run: Option<Uuid>,
+    page: &PageRequest,
+) -> Result<Page<EventRow>, Error> {
     scope.require(scope::LINEAGE_READ)?;
     let (size, before) = (page.size()?, page.after::<i64>()?);
     let mut tx = database.begin(scope).await?;

@@ -47,7 +47,10 @@ pub async fn insert_event(tx: &mut Tx, tenant: &TenantId, event: &RunEvent, text
 /// One writer per tenant until the end of the transaction: the consumers and the API meet in the same
 /// runs, nodes and edges, and what they decide rests on what they read.
 pub async fn lock_tenant(tx: &mut Tx, tenant: &TenantId) -> Result<(), Error> {
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))").bind(tenant.as_str()).execute(&mut **tx).await?;
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
+        .bind(tenant.as_str())
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }
 
@@ -84,7 +87,13 @@ pub async fn put_run(tx: &mut Tx, tenant: &TenantId, run_id: Uuid, job: &str, ru
 }
 
 /// Notes a node; an older sighting never replaces what a newer one said. Empty facets say nothing new.
-pub async fn put_node(tx: &mut Tx, tenant: &TenantId, node: &NodeName, latest: &Value, at: OffsetDateTime) -> Result<(), Error> {
+pub async fn put_node(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    node: &NodeName,
+    latest: &Value,
+    at: OffsetDateTime,
+) -> Result<(), Error> {
     sqlx::query(
         "insert into lineage_node (tenant_id, node, kind, namespace, name, latest, first_seen, last_seen)
          values ($1, $2, $3, $4, $5, $6, $7, $7)
@@ -106,7 +115,13 @@ pub async fn put_node(tx: &mut Tx, tenant: &TenantId, node: &NodeName, latest: &
     Ok(())
 }
 
-pub async fn put_edge(tx: &mut Tx, tenant: &TenantId, edge: &(String, String), run: Uuid, at: OffsetDateTime) -> Result<(), Error> {
+pub async fn put_edge(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    edge: &(String, String),
+    run: Uuid,
+    at: OffsetDateTime,
+) -> Result<(), Error> {
     sqlx::query(
         "insert into lineage_edge (tenant_id, origin, destination, last_run, last_seen) values ($1, $2, $3, $4, $5)
          on conflict (tenant_id, origin, destination) do update set
@@ -124,7 +139,13 @@ pub async fn put_edge(tx: &mut Tx, tenant: &TenantId, edge: &(String, String), r
 }
 
 /// Newest first.
-pub async fn events(tx: &mut Tx, scope: &Scope, run: Option<Uuid>, before: Option<i64>, limit: usize) -> Result<Vec<EventRow>, Error> {
+pub async fn events(
+    tx: &mut Tx,
+    scope: &Scope,
+    run: Option<Uuid>,
+    before: Option<i64>,
+    limit: usize,
+) -> Result<Vec<EventRow>, Error> {
     let rows = sqlx::query(
         "select seq, event from lineage_event where tenant_id = $1 and ($2::uuid is null or run_id = $2)
          and ($3::bigint is null or seq < $3) order by seq desc limit $4",
@@ -161,12 +182,8 @@ pub async fn edges(
              order by origin, destination limit $3"
         }
     };
-    let rows = sqlx::query(statement)
-        .bind(scope.tenant.as_str())
-        .bind(level)
-        .bind(limit as i64)
-        .fetch_all(&mut **tx)
-        .await?;
+    let rows =
+        sqlx::query(statement).bind(scope.tenant.as_str()).bind(level).bind(limit as i64).fetch_all(&mut **tx).await?;
     rows.iter().map(|row| Ok((row.try_get("origin")?, row.try_get("destination")?))).collect()
 }
 

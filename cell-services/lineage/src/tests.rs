@@ -29,7 +29,10 @@ fn event() -> RunEvent {
 fn a_run_ends_once_and_events_may_come_in_any_order() {
     let complete = Run::after(None, RunState::Complete, at(5));
     let late_start = Run::after(Some(complete), RunState::Start, at(1));
-    assert_eq!((late_start.state, late_start.started_at, late_start.ended_at), (RunState::Complete, Some(at(1)), Some(at(5))));
+    assert_eq!(
+        (late_start.state, late_start.started_at, late_start.ended_at),
+        (RunState::Complete, Some(at(1)), Some(at(5)))
+    );
     let failed_after = Run::after(Some(late_start), RunState::Fail, at(6));
     assert_eq!((failed_after.state, failed_after.ended_at), (RunState::Complete, Some(at(5))));
     let running = Run::after(Some(Run::after(None, RunState::Start, at(1))), RunState::Running, at(2));

@@ -1,0 +1,64 @@
+//! What an operator may change; the defaults suit a laptop.
+
+use serde::Deserialize;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Longest file, in bytes.
+    pub upload_bytes: u64,
+    /// Most files in one transaction.
+    pub transaction_files: usize,
+    /// Bytes of a file that are read to infer its columns.
+    pub sample_bytes: u64,
+    pub columns: usize,
+    /// Longest NDJSON row, in bytes.
+    pub row_bytes: usize,
+    /// Largest row group of an uploaded Parquet file, in bytes as stored: it is read as a whole.
+    pub row_group_bytes: i64,
+    /// Files converted at a time; each takes the memory of one Parquet row group.
+    pub conversions: usize,
+    /// Seconds a caller waits for its turn to convert.
+    pub conversion_wait_seconds: u64,
+    /// Hours after which a transaction that nobody ended is aborted.
+    pub open_hours: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            upload_bytes: 5 << 30,
+            transaction_files: 1_000,
+            sample_bytes: 4 << 20,
+            columns: 1_000,
+            row_bytes: 4 << 20,
+            row_group_bytes: 256 << 20,
+            conversions: 2,
+            conversion_wait_seconds: 60,
+            open_hours: 24,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("setting {0} has to be greater than zero")]
+pub struct SettingsError(&'static str);
+
+impl Settings {
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let positive = [
+            ("upload_bytes", self.upload_bytes),
+            ("transaction_files", self.transaction_files as u64),
+            ("sample_bytes", self.sample_bytes),
+            ("columns", self.columns as u64),
+            ("row_bytes", self.row_bytes as u64),
+            ("row_group_bytes", self.row_group_bytes.unsigned_abs()),
+            ("conversions", self.conversions as u64),
+            ("open_hours", u64::from(self.open_hours)),
+        ];
+        match positive.iter().find(|(_, value)| *value == 0) {
+            Some((name, _)) => Err(SettingsError(name)),
+            None => Ok(()),
+        }
+    }
+}

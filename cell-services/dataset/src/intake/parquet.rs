@@ -1,0 +1,72 @@
+//! Parquet, read by column chunks straight from the bucket.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use futures::stream::{StreamExt, TryStreamExt};
+use parquet::arrow::ParquetRecordBatchStreamBuilder;
+use parquet::arrow::async_reader::ParquetObjectReader;
+use parquet::errors::ParquetError;
+
+use super::{BATCH_ROWS, Rows, Source};
+use crate::config::Settings;
+use crate::domain::column::check_names;
+use crate::error::Error;
+
+async fn open(
+    source: &Source,
+    settings: &Settings,
+) -> Result<ParquetRecordBatchStreamBuilder<ParquetObjectReader>, Error> {
+    let reader =
+        ParquetObjectReader::new(Arc::clone(source.bucket.store()), source.object.clone()).with_file_size(source.bytes);
+    let name = source.name.clone();
+    let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(|error| failure(&name, error))?;
+    let large = builder
+        .metadata()
+        .row_groups()
+        .iter()
+        .map(|group| group.compressed_size())
+        .find(|size| *size > settings.row_group_bytes);
+    match large {
+        Some(size) => {
+            let reason = format!(
+                "a row group has {size} bytes; at most {} are taken: write smaller row groups",
+                settings.row_group_bytes
+            );
+            Err(Error::unreadable(&source.name, reason))
+        }
+        None => Ok(builder),
+    }
+}
+
+/// The file's own columns.
+pub async fn columns(source: &Source, settings: &Settings) -> Result<SchemaRef, Error> {
+    let builder = open(source, settings).await?;
+    let schema = Arc::clone(builder.schema());
+    check_names(schema.fields().iter().map(|field| field.name().as_str()), settings.columns)
+        .map_err(|error| Error::Columns { file: source.name.clone(), source: error })?;
+    Ok(schema)
+}
+
+pub async fn rows(source: &Source, settings: &Settings) -> Result<Rows, Error> {
+    let name = source.name.clone();
+    let stream = open(source, settings)
+        .await?
+        .with_batch_size(BATCH_ROWS)
+        .build()
+        .map_err(|error| failure(&source.name, error))?;
+    Ok(stream.map_err(move |error| failure(&name, error)).boxed())
+}
+
+/// A store that fails is not the file's fault.
+fn failure(file: &str, error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(source) => match source.downcast::<object_store::Error>() {
+            Ok(source) => lakehouse::Error::Store { action: "read", path: file.to_owned(), source: *source }.into(),
+            Err(source) => Error::unreadable(file, source),
+        },
+        other => {
+            Error::unreadable(file, format!("it is not sound Parquet: {other}").chars().take(300).collect::<String>())
+        }
+    }
+}
