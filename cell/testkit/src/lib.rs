@@ -1,13 +1,14 @@
-//! Real servers for tests: a Postgres, a NATS, or a whole site, started once and shared.
+//! Real servers for tests: a Postgres, a NATS, a Kafka, or a whole site, started once and shared.
 //!
 //! Nothing here stands in for a part of the platform. What a test process starts dies with it.
 
 mod client;
 mod condition;
 mod folder;
-mod ground;
+mod kafka;
 mod nats;
 mod postgres;
+mod programs;
 mod scope;
 mod site;
 mod suite;
@@ -15,9 +16,10 @@ mod tenants;
 
 pub use client::{Answer, Http};
 pub use condition::{eventually, within};
-pub use ground::{binary, python};
+pub use kafka::{Kafka, kafka};
 pub use nats::{Nats, nats};
 pub use postgres::database;
+pub use programs::{binary, python};
 pub use scope::{scope, scope_with};
 pub use site::{Arrangement, Site};
 pub use suite::{Case, Suite};

@@ -2,14 +2,14 @@
 
 use anyhow::Context;
 use kit::service::NatsEndpoint;
-use stack::driver::Driver;
+use stack::alone::{self, Alone};
+use stack::nats::{CONTRACTS_USER, Nats as Server};
+use stack::report::Reporter;
 use tokio::sync::OnceCell;
 
-use crate::ground::{ground, part};
+use crate::folder;
 
-pub struct Nats {
-    url: String,
-}
+pub struct Nats(Alone<Server>);
 
 static SERVER: OnceCell<Nats> = OnceCell::const_new();
 
@@ -18,25 +18,22 @@ static SERVER: OnceCell<Nats> = OnceCell::const_new();
 pub async fn nats() -> anyhow::Result<&'static Nats> {
     SERVER
         .get_or_try_init(|| async {
-            let ground = ground().await?;
-            let users = stack::nats::Nats::users_of_a_cell();
-            let (dir, address, tree) = (ground.dir.join("nats"), ground.addresses.global(), part("nats").await?);
-            let server = stack::nats::Nats::new("test", &dir, address, users, ground.secrets.clone(), tree);
-            server.apply(&ground.supervisor).await.context("nats-server does not start")?;
-            Ok(Nats { url: server.url() })
+            let users = Server::users_of_a_cell();
+            let server = alone::nats(&folder::fresh("nats")?, users, &Reporter::plain()).await;
+            Ok(Nats(server.context("nats-server does not start")?))
         })
         .await
 }
 
 impl Nats {
     /// The server as the service `user` reaches it.
-    pub async fn endpoint(&self, user: &str) -> anyhow::Result<NatsEndpoint> {
-        let password = ground().await?.secrets.get_or_make(&format!("{user}.nats"))?;
-        Ok(NatsEndpoint { url: self.url.clone(), username: user.to_owned(), password })
+    pub fn endpoint(&self, user: &str) -> anyhow::Result<NatsEndpoint> {
+        let password = self.0.secrets.get_or_make(&format!("{user}.nats"))?;
+        Ok(NatsEndpoint { url: self.0.driver.url(), username: user.to_owned(), password })
     }
 
     /// As the user that may create streams and consumers.
-    pub async fn contracts_endpoint(&self) -> anyhow::Result<NatsEndpoint> {
-        self.endpoint(stack::nats::CONTRACTS_USER).await
+    pub fn contracts_endpoint(&self) -> anyhow::Result<NatsEndpoint> {
+        self.endpoint(CONTRACTS_USER)
     }
 }

@@ -8,30 +8,30 @@ use kit::database::Database;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection, PgPool};
-use stack::driver::Driver;
+use stack::alone::{self, Alone};
 use stack::postgres::{Database as Declared, Postgres};
+use stack::report::Reporter;
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::ground::{ground, part};
+use crate::folder;
 
 /// Owner of every test database; an ordinary role, so that row-level security holds for it.
 const OWNER: &str = "tester";
 
-static SERVER: OnceCell<Postgres> = OnceCell::const_new();
+static SERVER: OnceCell<Alone<Postgres>> = OnceCell::const_new();
 /// Templates that exist. Held while one is made: the second test of a crate waits for the first.
 static TEMPLATES: OnceCell<Mutex<HashSet<String>>> = OnceCell::const_new();
 
-async fn server() -> anyhow::Result<&'static Postgres> {
+fn secret() -> String {
+    format!("{OWNER}.postgres")
+}
+
+async fn server() -> anyhow::Result<&'static Alone<Postgres>> {
     SERVER
         .get_or_try_init(|| async {
-            let ground = ground().await?;
-            let declared = vec![Declared { name: OWNER.to_owned(), secret: format!("{OWNER}.postgres") }];
-            let dir = ground.dir.join("postgres");
-            let tree = part("postgres").await?;
-            let postgres =
-                Postgres::new("test", &dir, ground.addresses.global(), declared, ground.secrets.clone(), tree);
-            postgres.apply(&ground.supervisor).await.context("Postgres does not start")?;
-            Ok(postgres)
+            let declared = vec![Declared { name: OWNER.to_owned(), secret: secret() }];
+            let server = alone::postgres(&folder::fresh("postgres")?, declared, &Reporter::plain()).await;
+            server.context("Postgres does not start")
         })
         .await
 }
@@ -42,13 +42,13 @@ pub async fn database(migrator: &Migrator) -> anyhow::Result<Database> {
     let server = server().await?;
     let template = template(server, migrator).await?;
     let name = format!("test_{}", uuid::Uuid::new_v4().simple());
-    let mut admin = server.connect_as_admin("postgres").await?;
+    let mut admin = server.driver.connect_as_admin("postgres").await?;
     execute(&mut admin, format!("create database {name} template {template} owner {OWNER}")).await?;
     admin.close().await?;
     Ok(Database::from_pool(pool(server, &name).await?))
 }
 
-async fn template(server: &Postgres, migrator: &Migrator) -> anyhow::Result<String> {
+async fn template(server: &Alone<Postgres>, migrator: &Migrator) -> anyhow::Result<String> {
     let mut hasher = DefaultHasher::new();
     for migration in migrator.iter() {
         (migration.version, &migration.checksum).hash(&mut hasher);
@@ -59,7 +59,7 @@ async fn template(server: &Postgres, migrator: &Migrator) -> anyhow::Result<Stri
     if known.contains(&name) {
         return Ok(name);
     }
-    let mut admin = server.connect_as_admin("postgres").await?;
+    let mut admin = server.driver.connect_as_admin("postgres").await?;
     execute(&mut admin, format!("create database {name} owner {OWNER}")).await?;
     admin.close().await?;
     let pool = pool(server, &name).await?;
@@ -77,11 +77,11 @@ async fn execute(connection: &mut sqlx::PgConnection, statement: String) -> anyh
     Ok(())
 }
 
-async fn pool(server: &Postgres, database: &str) -> anyhow::Result<PgPool> {
-    let password = ground().await?.secrets.get_or_make(&format!("{OWNER}.postgres"))?;
+async fn pool(server: &Alone<Postgres>, database: &str) -> anyhow::Result<PgPool> {
+    let (password, address) = (server.secrets.get_or_make(&secret())?, server.driver.address());
     let options = PgConnectOptions::new_without_pgpass()
-        .host(&server.address().ip().to_string())
-        .port(server.address().port())
+        .host(&address.ip().to_string())
+        .port(address.port())
         .database(database)
         .username(OWNER)
         .password(password.expose())

@@ -11,7 +11,7 @@ pub use stack::site::Arrangement;
 use stack::site::{Description, Settings, Site as Stack, Until};
 
 use crate::folder;
-use crate::ground::binaries;
+use crate::programs::binaries;
 
 const GLOBAL: &str = "global.global";
 const GLOBAL_STORE: &str = "global.postgres";
