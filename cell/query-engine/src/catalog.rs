@@ -11,7 +11,7 @@ use futures::future::try_join_all;
 use kit::Scope;
 
 use crate::source::{Pin, Resolved, TableName, TableSource};
-use crate::{Result, SessionOptions};
+use crate::{Error, Result, SessionOptions};
 
 /// Schema under which unqualified names are found. Not a namespace, and never listed.
 pub(crate) const SEARCH_PATH: &str = "search_path";
@@ -92,6 +92,9 @@ pub(crate) async fn resolve(
     references: &[TableReference],
     pins: Option<&[Pin]>,
 ) -> Result<Names> {
+    if let Some(foreign) = references.iter().find(|reference| is_elsewhere(scope, reference)) {
+        return Err(Error::TableNotFound(format!("table {foreign} does not exist")));
+    }
     let lookup = Lookup { source, scope, session, pins };
     let found = try_join_all(references.iter().map(|reference| lookup.find(reference))).await?;
     let mut named: HashMap<String, Schema> = HashMap::new();
@@ -121,6 +124,12 @@ pub(crate) async fn resolve(
     Ok(Names { catalog, pins: read, missing })
 }
 
+/// Another tenant's catalog is not forbidden, it does not exist; neither do the process's settings.
+fn is_elsewhere(scope: &Scope, reference: &TableReference) -> bool {
+    reference.catalog().is_some_and(|catalog| catalog != scope.tenant.as_str())
+        || (reference.schema() == Some(INFORMATION_SCHEMA) && reference.table() == "df_settings")
+}
+
 struct Lookup<'a> {
     source: &'a dyn TableSource,
     scope: &'a Scope,
@@ -140,8 +149,6 @@ impl Lookup<'_> {
                 Ok(None)
             }
             TableReference::Partial { schema, table } => self.load(&TableName::new(schema.as_ref(), table.as_ref())).await,
-            // Another tenant's catalog is not forbidden, it does not exist.
-            TableReference::Full { catalog, .. } if catalog.as_ref() != self.scope.tenant.as_str() => Ok(None),
             TableReference::Full { schema, table, .. } => {
                 self.load(&TableName::new(schema.as_ref(), table.as_ref())).await
             }

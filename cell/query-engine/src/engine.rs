@@ -17,6 +17,7 @@ use datafusion::prelude::SessionConfig;
 use kit::Scope;
 
 use crate::workers::Rows;
+use crate::yielding::YieldAfterMultipliers;
 use crate::limits::{StatementMemory, TotalMemory};
 use crate::source::{Pin, TableSource};
 use crate::{Error, Limits, Result, SessionOptions, catalog, classify, parameters, workers};
@@ -87,6 +88,7 @@ impl Engine {
             .with_config(config)
             .with_runtime_env(Arc::clone(&runtime))
             .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(YieldAfterMultipliers))
             .build();
         let memory = TotalMemory::new(limits.total_memory);
         let workers = workers::Workers::start(limits.target_partitions())?;
@@ -193,7 +195,7 @@ fn analysed(state: &SessionState, plan: LogicalPlan, complete: bool) -> Result<(
 }
 
 /// The result's schema without what storage noted on its fields.
-fn advertised(schema: &Schema) -> SchemaRef {
+pub(crate) fn advertised(schema: &Schema) -> SchemaRef {
     let fields: Vec<Field> =
         schema.fields().iter().map(|f| f.as_ref().clone().with_metadata(Default::default())).collect();
     Arc::new(Schema::new(fields))

@@ -55,10 +55,6 @@ impl Error {
     pub fn catalog(fault: impl Fault + Send + Sync + 'static) -> Self {
         Error::Catalog { kind: fault.kind(), source: Box::new(fault) }
     }
-
-    pub(crate) fn into_datafusion(self) -> DataFusionError {
-        DataFusionError::External(Box::new(self))
-    }
 }
 
 impl From<DataFusionError> for Error {

@@ -4,7 +4,6 @@
 //! bound plan whatever would change anything, and scans Parquet with DataFusion's own reader, fed
 //! by Iceberg manifests and their statistics.
 
-
 mod catalog;
 mod classify;
 mod engine;
@@ -13,17 +12,20 @@ pub mod flight;
 pub mod iceberg;
 mod limits;
 mod parameters;
+mod redaction;
 mod remote;
 mod session;
 mod source;
 mod workers;
+mod yielding;
 
 pub use engine::{Bound, Engine, Request};
 pub use error::Error;
 pub use limits::Limits;
+pub use redaction::redact;
 pub use remote::FlightSqlTable;
 pub use session::SessionOptions;
 pub use workers::Rows;
 pub use source::{Pin, Resolved, TableName, TableSource};
 
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -80,10 +80,6 @@ impl TotalMemory {
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { used: AtomicUsize::new(0), limit })
     }
-
-    pub fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
-    }
 }
 
 impl StatementMemory {
@@ -172,6 +168,6 @@ mod tests {
         assert!(theirs.try_grow(40).is_err());
         assert!(theirs.try_grow(30).is_ok());
         drop((mine, theirs, pool, other));
-        assert_eq!(all.used(), 0);
+        assert_eq!(all.used.load(Ordering::Relaxed), 0);
     }
 }

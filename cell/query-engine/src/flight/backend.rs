@@ -17,7 +17,7 @@ use crate::source::{Pin, TableSource};
 use crate::{Engine, Error, Request, Result};
 
 /// Flight messages of a result, schema first.
-pub type Messages = BoxStream<'static, std::result::Result<FlightData, Status>>;
+pub type Messages = BoxStream<'static, Result<FlightData, Status>>;
 
 /// What is known of a statement before it runs.
 #[derive(Debug, Clone)]
@@ -29,17 +29,22 @@ pub struct Description {
     pub pins: Vec<Pin>,
 }
 
+/// Keeps `guard` for as long as anybody reads `messages`.
+pub fn hold<G: Send + 'static>(messages: Messages, guard: G) -> Messages {
+    messages.inspect(move |_| { let _held = &guard; }).boxed()
+}
+
 /// The edge and the pool differ in here and nowhere else.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
     /// Who calls, or why not.
-    fn admit(&self, headers: &HeaderMap) -> std::result::Result<Scope, Problem>;
+    fn admit(&self, headers: &HeaderMap) -> Result<Scope, Problem>;
     /// The tenant's tables, for metadata calls.
     fn source(&self) -> &Arc<dyn TableSource>;
     /// Binds a statement without running it.
-    async fn describe(&self, scope: &Scope, statement: &Statement) -> std::result::Result<Description, Problem>;
+    async fn describe(&self, scope: &Scope, statement: &Statement) -> Result<Description, Problem>;
     /// Runs a statement whose ticket was opened and found to be the caller's.
-    async fn run(&self, scope: &Scope, statement: &Statement, ticket: &Ticket) -> std::result::Result<Messages, Problem>;
+    async fn run(&self, scope: &Scope, statement: &Statement, ticket: &Ticket) -> Result<Messages, Status>;
 }
 
 /// A statement on this machine's engine.

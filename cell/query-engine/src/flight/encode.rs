@@ -1,7 +1,7 @@
 //! Rows as Flight messages.
 
 use arrow_flight::FlightData;
-use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::ipc::{MessageHeader, root_as_message};
@@ -18,7 +18,13 @@ use crate::{Error, Result};
 /// running ahead.
 pub fn encode(schema: SchemaRef, rows: BoxStream<'static, Result<RecordBatch>>) -> Messages {
     let rows = rows.map_err(|error| FlightError::ExternalError(Box::new(error)));
-    FlightDataEncoderBuilder::new().with_schema(schema).build(rows).map_err(status).boxed()
+    FlightDataEncoderBuilder::new()
+        .with_schema(schema)
+        // Not flattened: the schema sent is the schema announced.
+        .with_dictionary_handling(DictionaryHandling::Resend)
+        .build(rows)
+        .map_err(status)
+        .boxed()
 }
 
 fn status(error: FlightError) -> Status {

@@ -12,6 +12,7 @@ use kit::Scope;
 
 use super::schemas::{FOREIGN_KEYS, PRIMARY_KEYS};
 use super::{capabilities, xdbc};
+use crate::engine::advertised;
 use crate::source::{TableName, TableSource};
 use crate::{Error, Result};
 
@@ -123,7 +124,7 @@ async fn tables(source: &dyn TableSource, scope: &Scope, command: CommandGetTabl
     let mut builder = command.into_builder();
     // A table dropped since it was listed has no schema and is left out.
     for (name, schema) in found.into_iter().filter_map(|(name, schema)| Some((name, schema?))) {
-        builder.append(tenant, &name.namespace, &name.table, TABLE, &schema).map_err(broken)?;
+        builder.append(tenant, &name.namespace, &name.table, TABLE, &advertised(&schema)).map_err(broken)?;
     }
     builder.build().map_err(broken)
 }

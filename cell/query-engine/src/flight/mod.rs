@@ -19,7 +19,7 @@ mod sessions;
 mod statement;
 mod xdbc;
 
-pub use backend::{Backend, Description, EngineBackend, Messages};
+pub use backend::{Backend, Description, EngineBackend, Messages, hold};
 pub use encode::{count_rows, encode};
 pub use server::FlightSqlServer;
 pub use statement::{Statement, Tickets};

@@ -63,19 +63,27 @@ impl<B: Backend> FlightSqlServer<B> {
         Ok(Caller { scope, session })
     }
 
-    async fn messages(&self, caller: &Caller, ticket: Ticket) -> Reply<Messages> {
+    async fn messages(&self, caller: &Caller, ticket: Ticket) -> Result<Messages, Status> {
         let scope = &caller.scope;
-        let command = info::command(&ticket.ticket)?;
+        let command = info::command(&ticket.ticket).map_err(own)?;
         if let Command::TicketStatementQuery(query) = &command {
-            let statement = self.tickets.open_ticket(scope, &query.statement_handle)?;
+            let statement = self.tickets.open_ticket(scope, &query.statement_handle).map_err(own)?;
             let messages = self.backend.run(scope, &statement, &ticket).await?;
             return Ok(self.running.watch(statement.id, messages));
         }
+        self.described(scope, command).await.map_err(refused)
+    }
+
+    async fn described(&self, scope: &Scope, command: Command) -> Reply<Messages> {
         match self.metadata.rows(self.backend.source().as_ref(), scope, command).await? {
             Some(rows) => Ok(encode(rows.schema(), stream::iter([Ok(rows)]).boxed())),
             None => Err(Error::Ticket.into()),
         }
     }
+}
+
+fn own(error: Error) -> Status {
+    refused(error.into())
 }
 
 fn refused(problem: Problem) -> Status {
@@ -132,7 +140,7 @@ impl<B: Backend> FlightService for FlightSqlServer<B> {
 
     async fn do_get(&self, request: Request<Ticket>) -> Answer<Self::DoGetStream> {
         let caller = self.caller(request.metadata())?;
-        self.messages(&caller, request.into_inner()).await.map(Response::new).map_err(refused)
+        self.messages(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Answer<Self::DoPutStream> {

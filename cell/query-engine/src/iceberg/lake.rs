@@ -5,13 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use contracts::TenantId;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::execution::object_store::ObjectStoreUrl;
 use iceberg::spec::TableMetadata;
 use kit::Scope;
 use lakehouse::{Bucket, Catalog, LoadedTable, Namespace};
 use moka::future::Cache;
 
-use super::statistics::TableFile;
 use super::table::IcebergTable;
 use crate::source::{Pin, Resolved, TableName, TableSource};
 use crate::{Error, Result};
@@ -21,6 +19,30 @@ use crate::{Error, Result};
 const AT_SNAPSHOT: char = '#';
 /// Column metrics kept over all tables; about 100 bytes each.
 const CACHED_METRICS: u64 = 2_000_000;
+
+/// A table's name as written, split into the table and the snapshot asked for.
+pub(super) fn reference(name: &str) -> Option<(&str, Option<i64>)> {
+    match name.split_once(AT_SNAPSHOT) {
+        None => Some((name, None)),
+        Some((base, id)) => Some((base, Some(id.parse().ok()?))),
+    }
+}
+
+/// A table as the catalog knows it now.
+pub(super) struct Loaded {
+    pub table: LoadedTable,
+}
+
+impl Loaded {
+    /// The snapshot to read: the one asked for, if the table has it, else the current one, if there
+    /// is any.
+    pub fn chosen(&self, asked: Option<i64>) -> Option<Option<i64>> {
+        match asked {
+            None => Some(self.table.metadata.current_snapshot_id()),
+            Some(id) => self.table.metadata.snapshot_by_id(id).map(|_| Some(id)),
+        }
+    }
+}
 
 /// A metadata file is immutable, so the key changes whenever the table does and an entry is never
 /// stale. The tenant is part of the key: knowing a location is not owning it.
@@ -48,27 +70,12 @@ impl Lake {
         Self { catalog, bucket, tables }
     }
 
-    async fn build(&self, scope: &Scope, metadata: &TableMetadata, snapshot_id: Option<i64>) -> Result<Arc<IcebergTable>> {
-        let bucket = self.bucket.tenant(&scope.tenant);
-        let snapshot = snapshot_id.and_then(|id| metadata.snapshot_by_id(id));
-        let schema = snapshot.and_then(|s| s.schema(metadata).ok()).unwrap_or_else(|| metadata.current_schema().clone());
-        let arrow = lakehouse::schema::to_arrow(&schema).map_err(Error::catalog)?;
-        let files = match snapshot_id {
-            None => Vec::new(),
-            Some(_) => lakehouse::scan::files(&bucket, metadata, snapshot_id).await.map_err(Error::catalog)?,
-        };
-        let files = files.iter().map(|file| TableFile::new(file, &arrow)).collect();
-        let evolved = metadata.schemas_iter().len() > 1;
-        let url = ObjectStoreUrl::parse(format!("iceberg://{}", scope.tenant))?;
-        Ok(Arc::new(IcebergTable::new(arrow, files, Arc::clone(bucket.store()), url, evolved)?))
-    }
-
     /// What the catalog says of a table now; a name the catalog cannot have is no table.
-    async fn load(&self, scope: &Scope, namespace: &str, table: &str) -> Result<Option<LoadedTable>> {
+    pub(super) async fn load(&self, scope: &Scope, namespace: &str, table: &str) -> Result<Option<Loaded>> {
         let Ok(namespace) = namespace.parse::<Namespace>() else { return Ok(None) };
         let Ok(name) = lakehouse::TableName::new(namespace, table) else { return Ok(None) };
         match self.catalog.load(scope, &name).await {
-            Ok(loaded) => Ok(Some(loaded)),
+            Ok(table) => Ok(Some(Loaded { table })),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(Error::catalog(error)),
         }
@@ -79,10 +86,15 @@ impl Lake {
         let provider = match self.tables.get(&key).await {
             Some(table) => table,
             None => {
+                let bucket = self.bucket.tenant(&scope.tenant);
                 let table = match metadata {
-                    Some(metadata) => self.build(scope, metadata, pin.snapshot_id).await?,
-                    None => self.build(scope, &self.read(scope, pin).await?, pin.snapshot_id).await?,
+                    Some(metadata) => IcebergTable::open(&scope.tenant, &bucket, metadata, pin.snapshot_id).await?,
+                    None => {
+                        let metadata = self.read(scope, pin).await?;
+                        IcebergTable::open(&scope.tenant, &bucket, &metadata, pin.snapshot_id).await?
+                    }
                 };
+                let table = Arc::new(table);
                 self.tables.insert(key, Arc::clone(&table)).await;
                 table
             }
@@ -121,25 +133,17 @@ impl TableSource for Lake {
     }
 
     async fn table(&self, scope: &Scope, name: &TableName) -> Result<Option<Resolved>> {
-        let (base, snapshot) = match name.table.split_once(AT_SNAPSHOT) {
-            None => (name.table.as_str(), None),
-            Some((base, id)) => match id.parse::<i64>() {
-                Ok(id) => (base, Some(id)),
-                Err(_) => return Ok(None),
-            },
-        };
+        let Some((base, snapshot)) = reference(&name.table) else { return Ok(None) };
         let Some(loaded) = self.load(scope, &name.namespace, base).await? else { return Ok(None) };
-        if snapshot.is_some_and(|id| loaded.metadata.snapshot_by_id(id).is_none()) {
-            return Ok(None);
-        }
-        let snapshot_id = snapshot.or(loaded.metadata.current_snapshot_id());
-        let pin = Pin { name: name.clone(), metadata_location: loaded.metadata_location, snapshot_id };
-        self.cached(scope, &pin, Some(&loaded.metadata)).await.map(Some)
+        let Some(snapshot_id) = loaded.chosen(snapshot) else { return Ok(None) };
+        let Loaded { table } = loaded;
+        let pin = Pin { name: name.clone(), metadata_location: table.metadata_location, snapshot_id };
+        self.cached(scope, &pin, Some(&table.metadata)).await.map(Some)
     }
 
     async fn schema(&self, scope: &Scope, name: &TableName) -> Result<Option<SchemaRef>> {
         let Some(loaded) = self.load(scope, &name.namespace, &name.table).await? else { return Ok(None) };
-        lakehouse::schema::to_arrow(loaded.metadata.current_schema()).map(Some).map_err(Error::catalog)
+        lakehouse::schema::to_arrow(loaded.table.metadata.current_schema()).map(Some).map_err(Error::catalog)
     }
 
     async fn pinned(&self, scope: &Scope, pin: &Pin) -> Result<Option<Resolved>> {

@@ -3,9 +3,11 @@
 
 mod evolution;
 mod lake;
+mod outline;
 mod pruning;
 mod statistics;
 mod table;
 
 pub use lake::Lake;
+pub use outline::LakeOutline;
 pub use table::IcebergTable;

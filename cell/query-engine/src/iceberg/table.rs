@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use contracts::TenantId;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, Statistics};
@@ -18,11 +19,14 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use iceberg::spec::TableMetadata;
+use lakehouse::TenantBucket;
 use object_store::ObjectStore;
 
 use super::evolution::ByFieldId;
 use super::pruning;
 use super::statistics::TableFile;
+use crate::{Error, Result};
 
 /// Bytes read from a file's end at first: the footer of most files, in one request.
 const FOOTER_BYTES: usize = 64 * 1024;
@@ -42,19 +46,31 @@ pub struct IcebergTable {
 }
 
 impl IcebergTable {
-    pub(crate) fn new(
-        schema: SchemaRef,
-        files: Vec<TableFile>,
-        store: Arc<dyn ObjectStore>,
-        store_url: ObjectStoreUrl,
-        evolved: bool,
-    ) -> DataFusionResult<Self> {
-        let statistics = files.iter().map(|file| file.statistics.as_ref());
+    /// Reads the snapshot's manifests; `None` is a table without rows.
+    pub async fn open(
+        tenant: &TenantId,
+        bucket: &TenantBucket,
+        metadata: &TableMetadata,
+        snapshot_id: Option<i64>,
+    ) -> Result<Self> {
+        let schema = schema_at(metadata, snapshot_id)?;
+        let files = match snapshot_id {
+            None => Vec::new(),
+            Some(_) => lakehouse::scan::files(bucket, metadata, snapshot_id).await.map_err(Error::catalog)?,
+        };
+        let files: Vec<TableFile> = files.iter().map(|file| TableFile::new(file, &schema)).collect();
         let statistics = match files.is_empty() {
             true => no_rows(&schema),
-            false => Statistics::try_merge_iter(statistics, &schema)?,
+            false => Statistics::try_merge_iter(files.iter().map(|file| file.statistics.as_ref()), &schema)?,
         };
-        Ok(Self { schema, files, statistics, store, store_url, evolved })
+        Ok(Self {
+            schema,
+            files,
+            statistics,
+            store: Arc::clone(bucket.store()),
+            store_url: ObjectStoreUrl::parse(format!("iceberg://{tenant}"))?,
+            evolved: metadata.schemas_iter().len() > 1,
+        })
     }
 
     /// What it costs to keep, in column metrics.
@@ -78,6 +94,16 @@ impl IcebergTable {
         let columns = DFSchema::try_from(Arc::clone(&self.schema))?;
         state.create_physical_expr(filter, &columns).map(Some)
     }
+}
+
+/// Columns of a table at a snapshot, with their field ids.
+pub(super) fn schema_at(metadata: &TableMetadata, snapshot_id: Option<i64>) -> Result<SchemaRef> {
+    let snapshot = snapshot_id.and_then(|id| metadata.snapshot_by_id(id));
+    // The current snapshot is read under the current schema: a column added since is null in it.
+    let older = snapshot.filter(|_| snapshot_id != metadata.current_snapshot_id());
+    let schema = older.and_then(|snapshot| snapshot.schema(metadata).ok());
+    let schema = schema.unwrap_or_else(|| Arc::clone(metadata.current_schema()));
+    lakehouse::schema::to_arrow(&schema).map_err(Error::catalog)
 }
 
 fn no_rows(schema: &SchemaRef) -> Statistics {
