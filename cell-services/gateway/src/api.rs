@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use axum::routing::any;
 use contracts::services::{self, ServiceDeclaration};
 use contracts::{CellId, Generation, TenantId, headers};
 use http::{HeaderValue, Method, StatusCode, header};
@@ -58,7 +59,8 @@ pub fn describe() -> utoipa::openapi::OpenApi {
 }
 
 pub fn router(entry: Arc<Entry>, origins: Vec<OriginRule>) -> Router {
-    Router::new().fallback(handle).layer(cors(origins)).with_state(entry)
+    // Not a fallback: the host has its own, for the paths of other services.
+    Router::new().route("/", any(handle)).route("/{*path}", any(handle)).layer(cors(origins)).with_state(entry)
 }
 
 fn cors(origins: Vec<OriginRule>) -> CorsLayer {
