@@ -72,7 +72,8 @@ async fn a_revoked_key_stops_with_its_tokens() -> Done {
 async fn a_narrow_key_cannot_make_a_wider_one() -> Done {
     let identity = identity().await?;
     let (loader, _) = loader(&identity).await?;
-    let caller = Caller { subject: loader.id, organisation: Some("acme-corp".into()), role: Role::Member, ..platform() };
+    let caller =
+        Caller { subject: loader.id, organisation: Some("acme-corp".into()), role: Role::Member, ..platform() };
     let new = NewKey { scopes: Some(vec!["sql:read".into()]), ..NewKey::unlimited(loader.id, "narrow") };
     let (_, narrow) = api_keys::create(&identity, &caller, new).await?;
     assert_eq!(exchange(&identity, loader.id, &narrow, in_tenant("acme")).await?.scopes, "sql:read");
@@ -120,7 +121,8 @@ async fn another_organisations_administrator_is_a_stranger() -> Done {
     unknown(members::remove(&identity, &stranger, &tenant("acme"), ada.id).await);
     let own = accounts::list(&identity, &stranger, SubjectKind::User, None, 10).await?;
     assert!(own.is_empty());
-    let foreign = accounts::create_service_account(&identity, &stranger, "x", Some("acme-corp".into()), Role::Member).await;
+    let foreign =
+        accounts::create_service_account(&identity, &stranger, "x", Some("acme-corp".into()), Role::Member).await;
     assert!(matches!(foreign, Err(Error::Forbidden)));
     Ok(())
 }
@@ -133,7 +135,8 @@ async fn nobody_rises_by_an_account_with_more_rights() -> Done {
     let takeover = Edit { password: Some("another long secret".into()), ..Edit::default() };
     assert!(accounts::edit(&identity, &admin, SubjectKind::User, root.id, takeover).await.is_err());
     assert!(api_keys::create(&identity, &admin, NewKey::unlimited(root.id, "x")).await.is_err());
-    let rise = accounts::create_service_account(&identity, &admin, "x", Some("acme-corp".into()), Role::PlatformAdmin).await;
+    let rise =
+        accounts::create_service_account(&identity, &admin, "x", Some("acme-corp".into()), Role::PlatformAdmin).await;
     assert!(matches!(rise, Err(Error::Forbidden)));
     Ok(())
 }
@@ -145,7 +148,10 @@ async fn the_last_platform_administrator_stays() -> Done {
     let suspend = || Edit { state: Some(State::Suspended), ..Edit::default() };
     let suspended = accounts::edit(&identity, &platform(), SubjectKind::User, only.id, suspend()).await;
     assert!(matches!(suspended, Err(Error::LastAdministrator)));
-    assert!(matches!(accounts::delete(&identity, &platform(), SubjectKind::User, only.id).await, Err(Error::LastAdministrator)));
+    assert!(matches!(
+        accounts::delete(&identity, &platform(), SubjectKind::User, only.id).await,
+        Err(Error::LastAdministrator)
+    ));
     user(&identity, "second@acme.example", "acme-corp", Role::PlatformAdmin).await?;
     assert!(accounts::delete(&identity, &platform(), SubjectKind::User, only.id).await.is_ok());
     Ok(())

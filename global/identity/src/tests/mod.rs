@@ -31,10 +31,7 @@ struct TwoOrganisations(HashMap<&'static str, &'static str>);
 
 #[async_trait]
 impl Directory for TwoOrganisations {
-    async fn organisation_exists(
-        &self,
-        organisation: &str,
-    ) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
+    async fn organisation_exists(&self, organisation: &str) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
         Ok(self.0.values().any(|o| *o == organisation))
     }
     async fn organisation_of(

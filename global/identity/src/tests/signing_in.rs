@@ -4,11 +4,11 @@ use contracts::claims::{AUDIENCE_CELL, AUDIENCE_GLOBAL, MAX_TOKEN_SECONDS};
 
 use super::*;
 use crate::domain::access::State;
+use crate::domain::access::SubjectKind;
 use crate::domain::device::Poll;
 use crate::ops::accounts::Edit;
 use crate::ops::device::{self, Collected};
 use crate::ops::sessions;
-use crate::domain::access::SubjectKind;
 
 #[tokio::test]
 async fn a_token_says_tenant_organisation_and_scopes_and_is_for_one_audience() -> Done {
@@ -16,7 +16,10 @@ async fn a_token_says_tenant_organisation_and_scopes_and_is_for_one_audience() -
     let ada = ada(&identity, &["sql:read", "datasets:read"]).await?;
     let grant = sign_in(&identity, &in_tenant("acme")).await?;
     let claims = verified(&identity, AUDIENCE_CELL, &grant.access_token)?;
-    assert_eq!((claims.sub, claims.tid, claims.org), (ada.id.to_string(), Some(tenant("acme")), Some("acme-corp".into())));
+    assert_eq!(
+        (claims.sub, claims.tid, claims.org),
+        (ada.id.to_string(), Some(tenant("acme")), Some("acme-corp".into()))
+    );
     assert_eq!(claims.scp, "datasets:read sql:read");
     assert!(claims.exp - claims.iat <= MAX_TOKEN_SECONDS);
     assert!(verified(&identity, AUDIENCE_GLOBAL, &grant.access_token).is_err());
@@ -52,7 +55,10 @@ async fn failures_block_the_account_at_that_address_only() -> Done {
         let refused = tokens::by_password(&identity, "ada@acme.example", wrong, &Wanted::default(), HERE).await;
         assert!(matches!(refused, Err(Error::BadCredentials)));
     }
-    assert!(matches!(sign_in(&identity, &Wanted::default()).await, Err(Error::Throttled { .. })), "even with the right one");
+    assert!(
+        matches!(sign_in(&identity, &Wanted::default()).await, Err(Error::Throttled { .. })),
+        "even with the right one"
+    );
     let (wanted, elsewhere) = (Wanted::default(), "10.0.0.1");
     let grant = tokens::by_password(&identity, "ada@acme.example", PASSWORD.to_owned(), &wanted, elsewhere).await;
     assert!(grant.is_ok());

@@ -66,7 +66,10 @@ async fn a_session_is_opened_used_and_closed() -> Done {
     let (closed, _) = send(&identity, json("DELETE", "/api/v1/sessions/current", Some(&token), Value::Null)).await?;
     assert_eq!(closed.status(), StatusCode::NO_CONTENT);
     let (after, problem) = send(&identity, json("GET", "/oauth2/userinfo", Some(&token), Value::Null)).await?;
-    assert_eq!((after.status(), &problem["code"]), (StatusCode::UNAUTHORIZED, &Value::from("identity/unauthenticated")));
+    assert_eq!(
+        (after.status(), &problem["code"]),
+        (StatusCode::UNAUTHORIZED, &Value::from("identity/unauthenticated"))
+    );
     Ok(())
 }
 
@@ -82,7 +85,8 @@ async fn no_operation_answers_a_stranger() -> Done {
             if open && !path.starts_with("/api/v1/sessions/") && path != "/oauth2/userinfo" {
                 continue;
             }
-            let path = path.replace("{id}", &Uuid::nil().to_string()).replace("{tenant}", "acme").replace("{sid}", "current");
+            let path =
+                path.replace("{id}", &Uuid::nil().to_string()).replace("{tenant}", "acme").replace("{sid}", "current");
             let path = path.replace("{subject}", &Uuid::nil().to_string());
             let (response, _) = send(&identity, json(&method.to_uppercase(), &path, None, Value::Null)).await?;
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{method} {path}");

@@ -81,7 +81,7 @@ pub async fn create(
     let generation = writer::next_generation(&mut db).await?;
     tenants::insert(&mut db, id.as_str(), organisation, &chosen.id, generation).await?;
     tenants::record_placement(&mut db, id.as_str(), &chosen.id, generation).await?;
-    tenants::add_host(&mut db, id.as_str(), &format!("{id}.{}", tenancy.0.settings.host_suffix)).await?;
+    tenants::add_host(&mut db, id.as_str(), &format!("{id}.{}", tenancy.0.settings.host_suffix), true).await?;
     publish(tenancy, caller, db, id).await.map(|tenant| (tenant, true))
 }
 
@@ -152,7 +152,7 @@ pub async fn add_host(tenancy: &Tenancy, caller: &Caller, id: &TenantId, host: &
     if tenant.hosts.len() > tenancy.0.settings.max_custom_hosts {
         return Err(Error::Placement("the tenant has as many hosts as it may have"));
     }
-    tenants::add_host(&mut db, id.as_str(), &host).await?;
+    tenants::add_host(&mut db, id.as_str(), &host, false).await?;
     publish(tenancy, caller, db, id).await
 }
 

@@ -51,7 +51,7 @@ pub async fn snapshot(db: &mut PgConnection) -> Result<Table, Error> {
         table.cells.insert(cell.clone(), CellEndpoint { cell, http, flight });
     }
     let routes: Vec<(String, String, i64, Vec<String>)> = sqlx::query_as(
-        "select t.id, t.cell, t.generation, array_agg(h.host order by h.host)
+        "select t.id, t.cell, t.generation, array_agg(h.host order by h.own desc, h.host)
          from tenants t join hosts h on h.tenant = t.id where t.state = 'active' and t.cell is not null
          group by t.id, t.cell, t.generation",
     )

@@ -21,7 +21,7 @@ pub struct Tenant {
 pub async fn lock(db: &mut PgConnection, id: &str) -> Result<Option<Tenant>, Error> {
     let row = sqlx::query_as(
         "select t.id, t.organisation, t.state, t.cell, t.generation, t.created_at,
-                array(select h.host from hosts h where h.tenant = t.id order by position(t.id || '.' in h.host) <> 1, h.host) as hosts
+                array(select h.host from hosts h where h.tenant = t.id order by h.own desc, h.host) as hosts
          from tenants t where t.id = $1 for update",
     );
     Ok(row.bind(id).fetch_optional(db).await?)
@@ -38,7 +38,7 @@ pub async fn list(
 ) -> Result<Vec<Tenant>, Error> {
     let rows = sqlx::query_as(
         "select t.id, t.organisation, t.state, t.cell, t.generation, t.created_at,
-                array(select h.host from hosts h where h.tenant = t.id order by position(t.id || '.' in h.host) <> 1, h.host) as hosts
+                array(select h.host from hosts h where h.tenant = t.id order by h.own desc, h.host) as hosts
          from tenants t
          where t.state = 'active' and ($1::text is null or t.organisation = $1)
            and ($2::text is null or t.organisation = $2) and ($3::text is null or t.id = $3)
@@ -115,10 +115,12 @@ pub async fn remove(db: &mut PgConnection, id: &str) -> Result<(), Error> {
     Ok(())
 }
 
-pub async fn add_host(db: &mut PgConnection, id: &str, host: &str) -> Result<(), Error> {
-    sqlx::query("insert into hosts (host, tenant) values ($1, $2)")
+/// `own`: the host the tenant is born with.
+pub async fn add_host(db: &mut PgConnection, id: &str, host: &str, own: bool) -> Result<(), Error> {
+    sqlx::query("insert into hosts (host, tenant, own) values ($1, $2, $3)")
         .bind(host)
         .bind(id)
+        .bind(own)
         .execute(db)
         .await
         .map_err(|error| Error::exists(error, "host"))?;
@@ -126,6 +128,10 @@ pub async fn add_host(db: &mut PgConnection, id: &str, host: &str) -> Result<(),
 }
 
 pub async fn remove_host(db: &mut PgConnection, id: &str, host: &str) -> Result<(), Error> {
-    sqlx::query("delete from hosts where host = $1 and tenant = $2").bind(host).bind(id).execute(db).await?;
+    sqlx::query("delete from hosts where host = $1 and tenant = $2 and not own")
+        .bind(host)
+        .bind(id)
+        .execute(db)
+        .await?;
     Ok(())
 }
