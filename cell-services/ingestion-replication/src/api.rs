@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Path, Query, State};
 use contracts::events::STREAMING_RECORD_ACCEPTED;
-use event_bus_data::DataConsumer;
+use event_bus_data::LagMeter;
 use kit::http::{Json, Page, PageRequest};
 use kit::{Problem, Scope};
 use serde::Serialize;
@@ -22,7 +22,7 @@ use crate::store::SinkRow;
 /// What the handlers need.
 pub struct Handlers {
     pub app: Arc<App>,
-    pub consumer: Arc<DataConsumer>,
+    pub lag: LagMeter,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -45,6 +45,8 @@ pub struct SinkView {
     pub snapshot_id: Option<String>,
     /// Rows given up after they had been accepted; they are in the dead letters.
     pub dead_letters: i64,
+    /// The stream was deleted; its table stays.
+    pub deleted: bool,
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub last_commit_at: Option<OffsetDateTime>,
 }
@@ -61,6 +63,7 @@ impl SinkView {
             offsets,
             snapshot_id: sink.snapshot_id.map(|id| id.to_string()),
             dead_letters: sink.dead_letters,
+            deleted: sink.deleted,
             last_commit_at: sink.last_commit_at,
         }
     }
@@ -86,7 +89,7 @@ pub fn describe() -> utoipa::openapi::OpenApi {
 )]
 async fn list(State(handlers): State<Arc<Handlers>>, scope: Scope, Query(page): Query<PageRequest>) -> Result<Json<Page<SinkView>>, Problem> {
     let page = sinks::list(&handlers.app, &scope, &page).await?;
-    let lag = if page.data.is_empty() { 0 } else { handlers.consumer.lag().await.map_err(Error::from)? };
+    let lag = if page.data.is_empty() { 0 } else { handlers.lag.lag().await.map_err(Error::from)? };
     Ok(Json(page.map(|sink| SinkView::of(sink, lag))))
 }
 
@@ -99,6 +102,6 @@ async fn list(State(handlers): State<Arc<Handlers>>, scope: Scope, Query(page): 
 )]
 async fn get(State(handlers): State<Arc<Handlers>>, scope: Scope, Path(reference): Path<String>) -> Result<Json<SinkView>, Problem> {
     let sink = sinks::get(&handlers.app, &scope, &reference).await?;
-    let lag = handlers.consumer.lag().await.map_err(Error::from)?;
+    let lag = handlers.lag.lag().await.map_err(Error::from)?;
     Ok(Json(SinkView::of(sink, lag)))
 }

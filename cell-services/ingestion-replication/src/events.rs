@@ -60,9 +60,9 @@ async fn make(app: &App, scope: &kit::Scope, change: &StreamChanged) -> Result<(
         tx.commit().await?;
         return Ok(());
     }
-    let version = i32::try_from(change.schema_version).unwrap_or(i32::MAX);
-    // A stream that is gone again by now needs no table.
-    let Some(definition) = app.definitions.get(scope, change.stream, version).await? else { return Ok(()) };
+    // The event may be old: a stream that is gone by now gets no table, least of all a dropped one again.
+    let definition = app.definitions.fresh(scope, change.stream).await?;
+    let Some(definition) = definition.filter(|d| !d.deleted) else { return Ok(()) };
     let table = app.tables.ensure(&app.catalog, scope, change.stream, &definition).await?;
     store::put_sink(&mut tx, scope, change.stream, &definition.name, table.name()).await?;
     tx.commit().await?;

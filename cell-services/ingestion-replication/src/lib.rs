@@ -35,6 +35,9 @@ use crate::ops::{App, Counters, Generations, run};
 /// Seconds.
 const COMMIT_BUCKETS: [f64; 9] = [0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0];
 
+/// The group is `ingestion-replication.sink`.
+const PURPOSE: &str = "sink";
+
 struct IngestionReplication;
 
 pub fn service() -> Box<dyn Service> {
@@ -69,10 +72,9 @@ impl Service for IngestionReplication {
         let peer = |name| context.peers.http(name).map_err(|error| StartError::new(format!("{name} cannot be reached"), error));
         outbox::relay(&context.tasks, database.clone(), Arc::new(bus.clone()));
         outbox::relay(&context.tasks, database.clone(), Arc::new(control.clone()));
-        let consumer = bus
-            .consumer(STREAMING_RECORD_ACCEPTED, "sink")
-            .map_err(|error| StartError::new("the data bus cannot be read", error))?;
-        let consumer = Arc::new(consumer);
+        let unreadable = |error| StartError::new("the data bus cannot be read", error);
+        let consumer = bus.consumer(STREAMING_RECORD_ACCEPTED, PURPOSE).map_err(unreadable)?;
+        let lag = bus.lag_meter(STREAMING_RECORD_ACCEPTED, PURPOSE).map_err(unreadable)?;
         let app = Arc::new(App {
             cell: context.cell.clone(),
             database,
@@ -89,9 +91,9 @@ impl Service for IngestionReplication {
         });
         events::follow_streams(&context.tasks, &control, Arc::clone(&app))
             .map_err(|error| StartError::new("stream changes cannot be followed", error))?;
-        let sink = run::run(Arc::clone(&app), Arc::clone(&consumer), context.tasks.stopping());
+        let sink = run::run(Arc::clone(&app), consumer, context.tasks.stopping());
         context.tasks.spawn("sink", Policy::EndProcess, async move { Ok(sink.await?) });
-        Ok(Surface { http: api::router(api::Handlers { app, consumer }), flight: None })
+        Ok(Surface { http: api::router(api::Handlers { app, lag }), flight: None })
     }
 }
 

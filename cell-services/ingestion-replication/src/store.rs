@@ -18,10 +18,11 @@ pub struct SinkRow {
     pub offsets: serde_json::Value,
     pub snapshot_id: Option<i64>,
     pub dead_letters: i64,
+    pub deleted: bool,
     pub last_commit_at: Option<OffsetDateTime>,
 }
 
-const SINK: &str = "select stream_id, name, table_name, rows, offsets, snapshot_id, dead_letters, last_commit_at from sinks";
+const SINK: &str = "select stream_id, name, table_name, rows, offsets, snapshot_id, dead_letters, last_commit_at, deleted_at from sinks";
 
 fn sink(row: &PgRow) -> Result<SinkRow, sqlx::Error> {
     Ok(SinkRow {
@@ -32,6 +33,7 @@ fn sink(row: &PgRow) -> Result<SinkRow, sqlx::Error> {
         offsets: row.try_get::<Json<serde_json::Value>, _>("offsets")?.0,
         snapshot_id: row.try_get("snapshot_id")?,
         dead_letters: row.try_get("dead_letters")?,
+        deleted: row.try_get::<Option<OffsetDateTime>, _>("deleted_at")?.is_some(),
         last_commit_at: row.try_get("last_commit_at")?,
     })
 }

@@ -8,7 +8,7 @@ use kit::service::KafkaEndpoint;
 use rdkafka::ClientConfig;
 use serde::de::DeserializeOwned;
 
-use crate::consumer::{DataConsumer, TailReader, TailStart};
+use crate::consumer::{DataConsumer, LagMeter, TailReader, TailStart};
 use crate::event_consumer::EventConsumer;
 use crate::producer::DataProducer;
 use crate::{BusError, dead_letter};
@@ -45,6 +45,12 @@ impl DataBus {
     /// The same, decoding envelopes; what cannot be decoded goes to the dead letters.
     pub fn events<P: DeserializeOwned>(&self, event: &str, purpose: &str) -> Result<EventConsumer<P>, BusError> {
         Ok(EventConsumer::new(self.clone(), self.consumer(event, purpose)?))
+    }
+
+    /// How far group `<service>.<purpose>` is behind on a declared event's topic.
+    pub fn lag_meter(&self, event: &str, purpose: &str) -> Result<LagMeter, BusError> {
+        let event = declared(event)?;
+        LagMeter::new(&client_config(&self.endpoint, self.service), event.name, &contracts::kafka::group(self.service, purpose))
     }
 
     /// Reads a topic without belonging to a group and without leaving a trace on the broker.

@@ -1,10 +1,12 @@
 //! Consuming: read committed records, commit only what the caller says is done.
 
 mod group;
+mod lag;
 mod record;
 mod tail;
 
 pub use group::{Assignment, DataConsumer};
+pub use lag::LagMeter;
 pub use record::{Position, RecordView};
 pub use tail::{TailReader, TailStart};
 

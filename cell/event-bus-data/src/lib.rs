@@ -20,7 +20,7 @@ mod publisher;
 mod topic_admin;
 
 pub use connection::DataBus;
-pub use consumer::{Assignment, DataConsumer, Position, RecordView, TailReader, TailStart};
+pub use consumer::{Assignment, DataConsumer, LagMeter, Position, RecordView, TailReader, TailStart};
 pub use dead_letter::{Letter, Reason};
 pub use error::BusError;
 pub use event_consumer::{Delivery, EventConsumer};

@@ -20,6 +20,8 @@ const MAX_REMEMBERED: usize = 10_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definition {
     pub name: String,
+    /// As it was when last asked; rows of a deleted stream may still be on their way.
+    pub deleted: bool,
     pub version: i32,
     pub fields: Vec<Field>,
 }
@@ -28,6 +30,7 @@ pub struct Definition {
 #[derive(Deserialize)]
 struct Schemas {
     name: String,
+    deleted: bool,
     schemas: Vec<Version>,
 }
 
@@ -53,6 +56,11 @@ impl Definitions {
         if let Some(known) = known.filter(|d| d.version >= version) {
             return Ok(Some(known));
         }
+        Ok(self.fresh(scope, stream).await?.filter(|d| d.version >= version))
+    }
+
+    /// As it is now.
+    pub async fn fresh(&self, scope: &Scope, stream: Uuid) -> Result<Option<Arc<Definition>>, Error> {
         let Some(found) = self.ask(scope, stream).await? else { return Ok(None) };
         let found = Arc::new(found);
         let mut known = self.known.lock();
@@ -60,7 +68,7 @@ impl Definitions {
             known.clear();
         }
         known.insert(stream, Arc::clone(&found));
-        Ok(Some(found).filter(|d| d.version >= version))
+        Ok(Some(found))
     }
 
     async fn ask(&self, scope: &Scope, stream: Uuid) -> Result<Option<Definition>, Error> {
@@ -71,8 +79,8 @@ impl Definitions {
             status if !status.is_success() => return Err(Error::StreamingRefused(status.as_u16())),
             _ => {}
         }
-        let Schemas { name, schemas } = answer.json().await.map_err(Error::Streaming)?;
+        let Schemas { name, deleted, schemas } = answer.json().await.map_err(Error::Streaming)?;
         let newest = schemas.into_iter().max_by_key(|s| s.version);
-        Ok(newest.map(|s| Definition { name, version: s.version, fields: s.fields }))
+        Ok(newest.map(|s| Definition { name, deleted, version: s.version, fields: s.fields }))
     }
 }

@@ -26,7 +26,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Runs until the process stops. A stop in the middle loses nothing: what is not committed is read
 /// again.
-pub async fn run(app: Arc<App>, consumer: Arc<DataConsumer>, stopping: CancellationToken) -> Result<(), Error> {
+pub async fn run(app: Arc<App>, consumer: DataConsumer, stopping: CancellationToken) -> Result<(), Error> {
     let mut round = Round::default();
     let mut oldest: Option<Instant> = None;
     loop {

@@ -16,9 +16,6 @@ use super::{RecordView, reader_config};
 use crate::BusError;
 use crate::producer::log_line;
 
-/// Deadline of a question to the broker (offsets, watermarks).
-const ASK_DEADLINE: Duration = Duration::from_secs(10);
-
 /// What the group gave this member. `epoch` grows with every rebalance: whoever buffers records
 /// must throw its buffer away when it changes, because reading begins again at the committed
 /// offsets.
@@ -38,7 +35,7 @@ impl DataConsumer {
         let mut config = reader_config(base, group);
         config
             .set("auto.offset.reset", "earliest")
-            .set("session.timeout.ms", "10000")
+            .set("session.timeout.ms", "6000")
             .set("heartbeat.interval.ms", "1000")
             .set("max.poll.interval.ms", "120000")
             // Eager: every rebalance revokes everything, so that one epoch number tells it all.
@@ -85,7 +82,7 @@ impl DataConsumer {
             return Ok(());
         }
         let list = self.offsets(next_offsets)?;
-        self.ask(move |consumer, _| consumer.commit(&list, CommitMode::Sync)).await
+        self.ask(move |consumer| consumer.commit(&list, CommitMode::Sync)).await
     }
 
     /// The same without waiting: for a hint that may be lost.
@@ -97,44 +94,13 @@ impl DataConsumer {
         self.inner.commit(&list, CommitMode::Async).map_err(|e| BusError::of(self.topic, e))
     }
 
-    /// Begins to read `partition` again at `offset`.
-    pub async fn seek(&self, partition: i32, offset: i64) -> Result<(), BusError> {
-        self.ask(move |consumer, topic| consumer.seek(topic, partition, Offset::Offset(offset), ASK_DEADLINE)).await
-    }
-
-    /// First and next-to-be-written offset of a partition, as the broker says now.
-    pub async fn watermarks(&self, partition: i32) -> Result<(i64, i64), BusError> {
-        self.ask(move |consumer, topic| consumer.fetch_watermarks(topic, partition, ASK_DEADLINE)).await
-    }
-
-    /// Records of the topic that the whole group has not committed yet.
-    pub async fn lag(&self) -> Result<i64, BusError> {
-        self.ask(|consumer, topic| {
-            let metadata = consumer.fetch_metadata(Some(topic), ASK_DEADLINE)?;
-            let mut asked = TopicPartitionList::new();
-            for partition in metadata.topics().iter().flat_map(|t| t.partitions()) {
-                asked.add_partition(topic, partition.id());
-            }
-            let committed = consumer.committed_offsets(asked, ASK_DEADLINE)?;
-            let mut lag = 0;
-            for element in committed.elements() {
-                let (low, high) = consumer.fetch_watermarks(topic, element.partition(), ASK_DEADLINE)?;
-                // Nothing committed, or records already deleted by retention: from the first kept.
-                let next = element.offset().to_raw().filter(|o| *o >= low).unwrap_or(low);
-                lag += (high - next).max(0);
-            }
-            Ok(lag)
-        })
-        .await
-    }
-
     /// librdkafka's questions block: never on a runtime's worker.
     async fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&StreamConsumer<Hooks>, &str) -> Result<T, KafkaError> + Send + 'static,
+        question: impl FnOnce(&StreamConsumer<Hooks>) -> Result<T, KafkaError> + Send + 'static,
     ) -> Result<T, BusError> {
         let (consumer, topic) = (Arc::clone(&self.inner), self.topic);
-        match tokio::task::spawn_blocking(move || question(&consumer, topic)).await {
+        match tokio::task::spawn_blocking(move || question(&consumer)).await {
             Ok(answer) => answer.map_err(|e| BusError::of(topic, e)),
             Err(_) => Err(BusError::Unavailable(KafkaError::Canceled)),
         }
