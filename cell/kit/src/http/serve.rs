@@ -30,6 +30,8 @@ const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// More connections than this wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 4096;
 const MAX_STREAMS: u32 = 512;
+/// Above what the router admits, so that the router's answer is the one a client sees.
+const MAX_HEADER_BYTES: u32 = 64 * 1024;
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -206,6 +208,7 @@ where
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_BYTES)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(KEEPALIVE)
