@@ -8,20 +8,26 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
     UniqueID, UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::guard::{Breach, Guard};
 use crate::metrics::Metrics;
 
+/// First bytes of every HTTP/2 connection (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 pub struct Guarded {
     inner: Stream,
+    /// Bytes looked at before they are read; the guard has seen them.
+    peeked: BytesMut,
     guard: Arc<Guard>,
     metrics: Arc<Metrics>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -35,7 +41,7 @@ impl std::fmt::Debug for Guarded {
 
 impl Guarded {
     pub fn new(inner: Stream, guard: Arc<Guard>, metrics: Arc<Metrics>) -> Self {
-        Self { inner, guard, metrics, timer: None }
+        Self { inner, peeked: BytesMut::new(), guard, metrics, timer: None }
     }
 
     fn broken(&self, breach: Breach) -> io::Error {
@@ -66,6 +72,11 @@ impl Guarded {
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if !this.peeked.is_empty() {
+            let read = this.peeked.split_to(this.peeked.len().min(buf.remaining()));
+            buf.put_slice(&read);
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
@@ -151,12 +162,17 @@ impl GetSocketDigest for Guarded {
 
 #[async_trait]
 impl Peek for Guarded {
-    /// pingora peeks for the HTTP/2 preface before it reads; the peek has the header's time too.
+    /// pingora looks for the HTTP/2 preface here. What cannot become one is not waited for: an
+    /// HTTP/1 request may be shorter than the preface.
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
-        let Some((at, breach)) = self.guard.deadline() else { return self.inner.try_peek(buf).await };
-        match tokio::time::timeout_at(at.into(), self.inner.try_peek(buf)).await {
-            Ok(peeked) => peeked,
-            Err(_) => Err(self.broken(breach)),
+        let mut filled = 0;
+        while filled < buf.len() && PREFACE.starts_with(&buf[..filled]) {
+            match self.read(&mut buf[filled..]).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => filled += read,
+            }
         }
+        self.peeked.extend_from_slice(&buf[..filled]);
+        Ok(true)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Backoff, FeedError, Feeds, Source, keep};
+use super::{Backoff, Complaint, FeedError, Feeds, Source, keep};
 use crate::knowledge::Knowledge;
 use crate::metrics::FeedLabel;
 use crate::shelf::Kind;
@@ -29,11 +29,13 @@ impl KeySets {
 
     pub async fn follow(self) {
         let mut backoff = Backoff::new();
+        let mut complaint = Complaint::default();
         let mut held = Vec::new();
         loop {
             let pause = match self.fetch(&mut held).await {
                 Ok(()) => {
                     backoff.reset();
+                    complaint.over(NAME);
                     tokio::time::sleep(LEAST_PAUSE).await;
                     self.pause
                 }
@@ -43,7 +45,7 @@ impl KeySets {
                     if matches!(error, FeedError::Keys(_)) {
                         self.knowledge.metrics.refused_data.get_or_create(&label).inc();
                     }
-                    tracing::warn!(feed = NAME, %error, "feed lost");
+                    complaint.about(NAME, &error);
                     backoff.next()
                 }
             };

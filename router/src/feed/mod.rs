@@ -8,7 +8,7 @@ mod routing;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
@@ -125,6 +125,30 @@ impl Backoff {
 impl Default for Backoff {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Says what is wrong with a feed once, and again when it changes or after a minute; every try
+/// would drown the log while the global plane is away.
+#[derive(Debug, Clone, Default)]
+pub struct Complaint(Option<(String, Instant)>);
+
+impl Complaint {
+    const AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+    fn about(&mut self, feed: &'static str, error: &FeedError) {
+        let text = error.to_string();
+        let said = self.0.as_ref().is_some_and(|(last, at)| *last == text && at.elapsed() < Self::AGAIN_AFTER);
+        if !said {
+            tracing::warn!(feed, error = %text, "feed lost; what is known is served");
+            self.0 = Some((text, Instant::now()));
+        }
+    }
+
+    fn over(&mut self, feed: &'static str) {
+        if self.0.take().is_some() {
+            tracing::info!(feed, "feed back");
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use contracts::claims::Revocation;
 
 use super::lines::Lines;
-use super::{Backoff, FeedError, Feeds, Source, keep};
+use super::{Backoff, Complaint, FeedError, Feeds, Source, keep};
 use crate::knowledge::{Knowledge, now};
 use crate::metrics::FeedLabel;
 use crate::revoked::Revoked;
@@ -36,12 +36,13 @@ impl Revocations {
 
     pub async fn follow(self) {
         let mut backoff = Backoff::new();
+        let mut complaint = Complaint::default();
         loop {
-            let pause = match self.session(&mut backoff).await {
+            let pause = match self.session(&mut backoff, &mut complaint).await {
                 Ok(()) => self.pause,
                 Err(error) => {
                     self.knowledge.metrics.feed_failures.get_or_create(&FeedLabel { feed: NAME }).inc();
-                    tracing::warn!(feed = NAME, %error, "feed lost");
+                    complaint.about(NAME, &error);
                     backoff.next()
                 }
             };
@@ -49,7 +50,7 @@ impl Revocations {
         }
     }
 
-    async fn session(&self, backoff: &mut Backoff) -> Result<(), FeedError> {
+    async fn session(&self, backoff: &mut Backoff, complaint: &mut Complaint) -> Result<(), FeedError> {
         let mut since = self.knowledge.revoked().seq;
         let mut response = self.open(since).await?;
         let head = response.headers().get(HEAD).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
@@ -69,6 +70,7 @@ impl Revocations {
             let Some(chunk) = chunk else { return Ok(()) };
             self.take(lines.push(&chunk)?).await?;
             backoff.reset();
+            complaint.over(NAME);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use contracts::routing::FeedLine;
 
 use super::lines::Lines;
-use super::{Backoff, FeedError, Feeds, Source, keep};
+use super::{Backoff, Complaint, FeedError, Feeds, Source, keep};
 use crate::knowledge::Knowledge;
 use crate::metrics::FeedLabel;
 use crate::shelf::Kind;
@@ -39,20 +39,17 @@ impl Routing {
 
     pub async fn follow(self) {
         let mut backoff = Backoff::new();
+        let mut complaint = Complaint::default();
         let mut whole = false;
         loop {
-            let before = self.knowledge.view().version();
-            let error = match self.session(whole, &mut backoff).await {
-                Ok(()) => None,
-                Err(error) => Some(error),
-            };
+            let error = self.session(whole, &mut backoff, &mut complaint).await.err();
             whole = matches!(error, Some(FeedError::Step(StepError::Lost(_))));
             let label = FeedLabel { feed: NAME };
             if let Some(error) = &error {
                 if matches!(error, FeedError::Step(StepError::Refused(_)) | FeedError::Table(_) | FeedError::Shape(_)) {
                     self.knowledge.metrics.refused_data.get_or_create(&label).inc();
                 }
-                tracing::warn!(feed = NAME, version = before, %error, "feed lost");
+                complaint.about(NAME, error);
             }
             self.knowledge.metrics.feed_failures.get_or_create(&label).inc();
             tokio::select! {
@@ -62,7 +59,7 @@ impl Routing {
         }
     }
 
-    async fn session(&self, whole: bool, backoff: &mut Backoff) -> Result<(), FeedError> {
+    async fn session(&self, whole: bool, backoff: &mut Backoff, complaint: &mut Complaint) -> Result<(), FeedError> {
         let follower = Follower::new(self.knowledge.view().table().clone());
         let path = match follower.version() {
             version if version > 0 && !whole => format!("/internal/v1/routing?since={version}"),
@@ -92,6 +89,7 @@ impl Routing {
             }
             outcome?;
             backoff.reset();
+            complaint.over(NAME);
         }
     }
 

@@ -28,6 +28,7 @@ async fn malformed_requests_never_reach_a_cell() {
     let large = "x".repeat(36 * 1024);
     let cases: Vec<(String, &[u16])> = vec![
         (format!("GET / HTTP/1.1\r\nAuthorization: Bearer {bearer}\r\n\r\n"), &[400]),
+        ("GET / HTTP/1.0\r\n\r\n".into(), &[400]),
         (format!("GET /a b HTTP/1.1\r\n{good}\r\n"), &[400]),
         (format!("GET /<x> HTTP/1.1\r\n{good}\r\n"), &[400]),
         (format!("GET /a\u{e9} HTTP/1.1\r\n{good}\r\n"), &[400]),
@@ -86,10 +87,17 @@ async fn a_dripped_header_ends_at_the_deadline() {
     let took = begun.elapsed();
     assert!((900..3000).contains(&took.as_millis()), "{took:?}");
 
+    // So does one that might still become the HTTP/2 preface.
+    let mut slow = TcpStream::connect(site.router().http).await.unwrap();
+    let begun = Instant::now();
+    slow.write_all(b"PRI * HT").await.unwrap();
+    let mut byte = [0; 1];
+    let _ = tokio::time::timeout(Duration::from_secs(6), slow.read(&mut byte)).await.expect("kept open");
+    assert!((900..3000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+
     // A connection that says nothing is closed too.
     let mut silent = TcpStream::connect(site.router().http).await.unwrap();
     let begun = Instant::now();
-    let mut byte = [0; 1];
     let _ = tokio::time::timeout(Duration::from_secs(6), silent.read(&mut byte)).await.expect("kept open");
     assert!((1500..4000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
 }
