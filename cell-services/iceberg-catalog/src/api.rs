@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -41,5 +42,6 @@ pub fn openapi() -> OpenApi {
 pub fn router(catalog: App) -> Router {
     let limit = catalog.settings().max_body_bytes;
     let (router, _) = routes().split_for_parts();
+    let router = router.route_layer(from_fn_with_state(catalog.clone(), request::own_warehouse_only));
     router.fallback(envelope::no_such_route).layer(DefaultBodyLimit::max(limit)).with_state(catalog)
 }

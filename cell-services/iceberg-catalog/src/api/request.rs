@@ -2,7 +2,9 @@
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use kit::Scope;
@@ -10,9 +12,10 @@ use kit::http::PageRequest;
 use lakehouse::{Namespace, TableName};
 use serde::de::DeserializeOwned;
 
+use super::App;
 use super::envelope::{Refusal, envelope};
 use crate::error::{Error, Result};
-use crate::ops::Key;
+use crate::ops::{Key, Need};
 
 /// On whose behalf the request is made.
 pub struct Caller(pub Scope);
@@ -22,6 +25,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> std::result::Result<Self, Refusal> {
         Scope::from_headers(&parts.headers).map(Self).map_err(|error| Error::from(error).into())
     }
+}
+
+/// Another tenant's warehouse does not exist, and that is said before anything else of the request
+/// is looked at.
+pub async fn own_warehouse_only(
+    State(app): State<App>,
+    Caller(scope): Caller,
+    params: RawPathParams,
+    request: Request,
+    next: Next,
+) -> std::result::Result<Response, Refusal> {
+    if let Some((_, prefix)) = params.iter().find(|(name, _)| *name == "prefix")
+        && prefix != scope.tenant.as_str()
+    {
+        let path = request.uri().path();
+        app.allow(&scope, prefix, Need::Read, "catalog.request", path.get(..200).unwrap_or(path)).await?;
+    }
+    Ok(next.run(request).await)
 }
 
 /// A JSON body, with the bytes it was read from.
@@ -40,7 +61,7 @@ impl<T> Body<T> {
 }
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
-    type Rejection = axum::response::Response;
+    type Rejection = Response;
     async fn from_request(request: Request, state: &S) -> std::result::Result<Self, Self::Rejection> {
         use axum::response::IntoResponse;
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection: BytesRejection| {

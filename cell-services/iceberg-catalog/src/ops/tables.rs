@@ -97,7 +97,14 @@ impl Catalog {
         }
         let at = location::of_metadata(made.location(), 0, Uuid::now_v7());
         let file = Arc::new(MetadataFile::new(at, made)?);
-        self.store_new(scope, &bucket, &name, file, "catalog.table.create", key).await
+        let outcome = self.store_new(scope, &bucket, &name, file, "catalog.table.create", key.as_ref()).await;
+        // A twin of this request came first under the same key: its answer is ours too.
+        if matches!(outcome, Err(Error::Raced))
+            && let Some(loaded) = self.check_creation(scope, &name, staged, key.as_ref()).await?
+        {
+            return Ok(loaded);
+        }
+        outcome
     }
 
     /// An earlier answer to the same key, or `None` when the table may be made.
@@ -133,10 +140,10 @@ impl Catalog {
         name: &TableName,
         file: Arc<MetadataFile>,
         action: &'static str,
-        key: Option<Key>,
+        key: Option<&Key>,
     ) -> Result<Loaded> {
         self.files.write(bucket, &file).await?;
-        match self.insert(scope, name, &file, action, key.as_ref()).await {
+        match self.insert(scope, name, &file, action, key).await {
             Ok(()) => Ok(Loaded { file, stored: true }),
             Err(error) => {
                 if !matches!(error, Error::CommitUnknown(_)) {
