@@ -1,0 +1,55 @@
+//! What an operator may change; the defaults suit a laptop.
+
+use std::num::NonZeroU32;
+
+use query_engine::Limits;
+use serde::Deserialize;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Statements of one tenant whose rows are being read at the same time.
+    pub tenant_statements: usize,
+    /// Calls of one tenant per second, over time.
+    pub tenant_rate: NonZeroU32,
+    /// Calls of one tenant at once.
+    pub tenant_burst: NonZeroU32,
+    /// Finished statements that may wait to be recorded.
+    pub backlog: usize,
+    /// Days a statement stays in the history.
+    pub history_days: u32,
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            tenant_statements: 16,
+            tenant_rate: NonZeroU32::MIN.saturating_add(1_999),
+            tenant_burst: NonZeroU32::MIN.saturating_add(3_999),
+            backlog: 10_000,
+            history_days: 30,
+            // What runs here reads no table.
+            limits: Limits { statement_memory: 64 << 20, total_memory: 128 << 20, partitions: 1, ..Limits::default() },
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("setting {0} has to be greater than zero")]
+pub struct SettingsError(&'static str);
+
+impl Settings {
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let positive = [
+            ("tenant_statements", self.tenant_statements),
+            ("backlog", self.backlog),
+            ("history_days", self.history_days as usize),
+            ("limits.statement_memory", self.limits.statement_memory),
+            ("limits.total_memory", self.limits.total_memory),
+            ("limits.statement_text", self.limits.statement_text),
+            ("limits.statement_seconds", usize::try_from(self.limits.statement_seconds).unwrap_or(usize::MAX)),
+        ];
+        positive.iter().find(|(_, value)| *value == 0).map_or(Ok(()), |(name, _)| Err(SettingsError(name)))
+    }
+}

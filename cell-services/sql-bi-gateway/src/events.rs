@@ -1,0 +1,102 @@
+//! Records of statements: history, audit and lineage, written together in one transaction.
+//!
+//! Invariant: a statement begins only after a place for its record was reserved, and its place is
+//! used however it ends. While the database is away records wait; when no place is left, statements
+//! are refused.
+
+use std::time::Duration;
+
+use contracts::events::{AUDIT_ENTRY_RECORDED, LINEAGE_RUN_EVENT};
+use kit::database::Database;
+use kit::fault::{Fault, Kind, chain};
+use kit::outbox;
+use kit::tasks::{Policy, Tasks};
+use tokio::sync::mpsc::{self, OwnedPermit};
+use uuid::Uuid;
+
+use crate::domain::Run;
+use crate::error::Error;
+use crate::store;
+
+const RETRY: Duration = Duration::from_millis(500);
+/// Records written in one transaction.
+const TOGETHER: usize = 64;
+
+/// Hands out places for records.
+#[derive(Debug, Clone)]
+pub struct Recorder(mpsc::Sender<Run>);
+
+/// A place for the record of one run.
+#[derive(Debug)]
+pub struct Place(OwnedPermit<Run>);
+
+impl Place {
+    pub fn record(self, run: Run) {
+        self.0.send(run);
+    }
+}
+
+impl Recorder {
+    pub fn start(tasks: &Tasks, database: Database, backlog: usize) -> Self {
+        let (sender, mut receiver) = mpsc::channel::<Run>(backlog);
+        let stopping = tasks.stopping();
+        tasks.spawn("statement records", Policy::EndProcess, async move {
+            let mut waiting = Vec::with_capacity(TOGETHER);
+            loop {
+                tokio::select! {
+                    biased;
+                    count = receiver.recv_many(&mut waiting, TOGETHER) => {
+                        if count == 0 { return Ok(()); }
+                    }
+                    () = stopping.cancelled() => return Ok(()),
+                }
+                while let Some(left) = write_all(&database, std::mem::take(&mut waiting)).await {
+                    waiting = left;
+                    tokio::select! {
+                        () = tokio::time::sleep(RETRY) => {}
+                        () = stopping.cancelled() => return Ok(()),
+                    }
+                }
+            }
+        });
+        Self(sender)
+    }
+
+    /// Reserves a place, or refuses because there is none.
+    pub fn reserve(&self) -> Result<Place, Error> {
+        self.0.clone().try_reserve_owned().map(Place).map_err(|_| Error::HistoryFull)
+    }
+}
+
+/// Writes the runs, tenant by tenant; returns those to try again.
+async fn write_all(database: &Database, mut runs: Vec<Run>) -> Option<Vec<Run>> {
+    runs.sort_by(|a, b| a.scope.tenant.cmp(&b.scope.tenant).then(a.id.cmp(&b.id)));
+    let mut left = Vec::new();
+    for group in runs.chunk_by(|a, b| a.scope.tenant == b.scope.tenant) {
+        match write(database, group).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == Kind::Unavailable => {
+                tracing::warn!(error = %chain(&error), records = group.len(), "statement records wait for the database");
+                left.extend_from_slice(group);
+            }
+            // A tenant that has moved away keeps its history in its new cell.
+            Err(error) => tracing::error!(error = %chain(&error), records = group.len(), "statement records are lost"),
+        }
+    }
+    (!left.is_empty()).then_some(left)
+}
+
+async fn write(database: &Database, runs: &[Run]) -> Result<(), Error> {
+    let newest = runs.iter().max_by_key(|run| run.scope.generation);
+    let Some(scope) = newest.map(|run| &run.scope) else { return Ok(()) };
+    let mut tx = database.begin(scope).await?;
+    for run in runs {
+        store::insert(&mut tx, scope, run).await?;
+        let entry = run.audit();
+        outbox::put(&mut tx, &run.scope, AUDIT_ENTRY_RECORDED, &run.scope.request_id, run.id, &entry).await?;
+        if let Some(event) = run.lineage() {
+            outbox::put(&mut tx, &run.scope, LINEAGE_RUN_EVENT, &event.job_name, Uuid::now_v7(), &event).await?;
+        }
+    }
+    Ok(tx.commit().await?)
+}
