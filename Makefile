@@ -1,19 +1,20 @@
 # Thin: every target is a line or two. Needs Debian 12 or newer on x86-64; `make doctor` says what is missing.
 SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cytoplane/target
-CYTO := $(CARGO_TARGET_DIR)/debug/cyto
-NEEDED := gcc g++ make cmake perl pkg-config mvn java python3
-PACKAGES := gcc g++ make cmake perl pkg-config maven openjdk-17-jre-headless python3-venv
+DEBUG := $(CARGO_TARGET_DIR)/debug
+RELEASE := $(CARGO_TARGET_DIR)/release
+NEEDED := gcc g++ cmake perl pkg-config mvn java python3
+PACKAGES := gcc g++ make cmake perl pkg-config libssl-dev zlib1g-dev maven openjdk-17-jre-headless python3-venv
 
 .PHONY: run demo test bench lint doctor clean build tools
-run: build ; $(CYTO) up --demo
-demo: build ; $(CYTO) demo
-test: build ; $(CYTO) up --only parts && cargo test --workspace
-bench: tools ; cargo build --release --workspace --bins && cargo run --release -p loadtest -- bench
-lint: tools ; cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings
-doctor: build ; $(CYTO) doctor --fix
-clean: ; -$(CYTO) down --purge ; cargo clean
+run: build ; $(DEBUG)/cyto up --demo
+demo: build ; $(DEBUG)/cyto demo
+test: build ; $(DEBUG)/cyto up --only parts && cargo test --workspace
+bench: tools ; cargo build --release --workspace --bins && $(RELEASE)/cyto during -- $(RELEASE)/loadtest
+lint: tools ; cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings && cargo run -p cell -- contracts lint
+doctor: build ; $(DEBUG)/cyto doctor --fix
+clean: ; [ ! -x $(DEBUG)/cyto ] || $(DEBUG)/cyto down --purge
 build: tools ; cargo build --workspace --bins
 tools:
-	@missing=$$(for t in $(NEEDED); do command -v $$t >/dev/null || echo $$t; done); [ -z "$$missing" ] || { [ $$(id -u) = 0 ] && apt-get update -q && apt-get install -qy --no-install-recommends $(PACKAGES); } || { echo "missing: $$missing; run: apt-get install -y $(PACKAGES)" >&2; exit 1; }
-	@command -v cargo >/dev/null || { echo "missing: cargo; install Rust 1.95 or newer: https://rustup.rs" >&2; exit 1; }
+	@{ for t in $(NEEDED); do command -v $$t >/dev/null || exit 1; done; pkg-config --exists openssl zlib && python3 -c 'import ensurepip'; } 2>/dev/null || { [ $$(id -u) = 0 ] && apt-get update -q && apt-get install -qy --no-install-recommends $(PACKAGES); } || { echo "build tools are missing: apt-get install -y $(PACKAGES)" >&2; exit 1; }
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.95 or newer" >&2; exit 1; }

@@ -1,9 +1,9 @@
 //! `cyto`: starts a site, says what is missing, and speaks to the platform as any client does.
 
 mod client;
-mod demo;
 mod doctor;
 mod down;
+mod during;
 mod place;
 mod progress;
 mod ready;
@@ -33,6 +33,8 @@ enum Command {
     Down(down::Args),
     /// Say what is missing or broken and how to mend it.
     Doctor(doctor::Args),
+    /// Run a command while a site is up: the running one, or one started for it.
+    During(during::Args),
     #[command(flatten)]
     Client(client::Command),
 }
@@ -64,7 +66,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Up(args) => up::run(args, &cli.place).await,
         Command::Down(args) => down::run(args, &cli.place).await,
         Command::Doctor(args) => doctor::run(args, &cli.place).await,
-        Command::Client(client::Command::Demo(_)) => demo::run(&cli.place).await,
+        Command::During(args) => during::run(args, &cli.place).await,
+        // Unlike the other clients, the demo may start a site for itself.
+        Command::Client(client::Command::Demo(_)) => during::demo(&cli.place).await,
         Command::Client(command) => client::run(command, &cli.place).await,
     }
 }

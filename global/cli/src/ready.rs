@@ -1,56 +1,74 @@
-//! The one table that says where everything is.
+//! The one table that says where everything is and how to get in.
 
 use std::time::Duration;
 
 use comfy_table::Table;
 use comfy_table::presets::UTF8_BORDERS_ONLY;
-use stack::site::{CellKind, Site};
+use stack::site::{CellKind, Description, Site};
 
-/// URLs, cells, ways in.
-pub fn table(site: &Site, elapsed: Duration) -> String {
+/// URLs, cells, tenants (`(tenant, cell)`), ways in.
+pub fn table(site: &Site, tenants: &[(String, String)]) -> String {
     let description = site.description();
     let mut table = Table::new();
     table.load_preset(UTF8_BORDERS_ONLY).set_header(["what", "where"]);
-    let router = &description.router;
-    table.add_row(["global plane", &router.http.replace("127.0.0.1", &description.global.host)]);
-    table.add_row(["a tenant's API", &router.http.replace("127.0.0.1", "<tenant>.localhost")]);
-    table.add_row(["the same over TLS", &format!("{} (CA {})", router.https, description.global.ca.display())]);
-    table.add_row(["Flight SQL", &router.flight]);
-    table.add_row(["router metrics", &format!("{}/metrics", router.admin)]);
+    for [what, place] in doors(description) {
+        table.add_row([what, place]);
+    }
     for cell in &description.cells {
         let kind = match cell.plan.kind {
             CellKind::Shared => "shared",
             CellKind::Dedicated => "dedicated",
         };
-        let admin = contracts::services::ADMIN_PORT;
-        table.add_row([
-            &format!("cell {}", cell.plan.name),
-            &format!("{} ({kind}; http://{}:{admin}/metrics)", cell.address, cell.address),
-        ]);
+        let metrics = format!("http://{}:{}/metrics", cell.address, contracts::services::ADMIN_PORT);
+        table.add_row([format!("cell {}", cell.plan.name), format!("{}, {kind}; {metrics}", cell.address)]);
     }
-    table.add_row(["state, logs", &format!("{0}, {0}/log", site.state().display())]);
-    table.add_row(["administrator", &description.global.bootstrap_admin.display().to_string()]);
-    format!("{table}\n{}\n{}", ways_in(site), servers(site, elapsed))
+    for (tenant, cell) in tenants {
+        table.add_row([format!("tenant {tenant}"), format!("{} in cell {cell}", address(description, tenant))]);
+    }
+    table.add_row(["state and logs".to_owned(), format!("{0} and {0}/log", site.state().display())]);
+    let tenant = tenants.first().map_or("acme", |(tenant, _)| tenant.as_str());
+    format!("{table}\n{}", ways_in(description, tenant))
+}
+
+fn doors(description: &Description) -> [[String; 2]; 4] {
+    let (router, global) = (&description.router, &description.global);
+    [
+        ["global plane".to_owned(), address(description, "global")],
+        ["the same over TLS".to_owned(), format!("{} (CA {})", router.https, global.ca.display())],
+        ["Flight SQL".to_owned(), router.flight.clone()],
+        ["router metrics".to_owned(), format!("{}/metrics", router.admin)],
+    ]
+}
+
+/// `*.localhost` is 127.0.0.1 everywhere; a site elsewhere is reached by address and host name.
+fn address(description: &Description, host: &str) -> String {
+    let http = &description.router.http;
+    match http.strip_prefix("http://127.0.0.1:") {
+        Some(port) => format!("http://{host}.localhost:{port}"),
+        None => format!("{http} (host: {host}.localhost)"),
+    }
 }
 
 /// Lines to paste.
-fn ways_in(site: &Site) -> String {
-    let router = &site.description().router;
-    let http = router.http.replace("127.0.0.1", "acme.localhost");
-    let flight = &router.flight;
-    format!(
-        "sign in      cyto login\n\
-         tenants      cyto tenant list\n\
-         curl         curl -H \"authorization: Bearer $(cyto token --tenant acme)\" {http}/api/v1/datasets\n\
-         SQL          cyto sql --tenant acme\n\
-         Python       import adbc_driver_flightsql.dbapi as sql\n             \
-                      c = sql.connect(\"{flight}\", db_kwargs={{\"adbc.flight.sql.authorization_header\": \"Bearer \" + token}}).cursor()\n             \
-                      c.execute(\"select count(*) from streams.flights\"); print(c.fetchone())"
-    )
+fn ways_in(description: &Description, tenant: &str) -> String {
+    let router = &description.router;
+    let (http, flight) = (&router.http, &router.flight);
+    let admin = description.global.bootstrap_admin.display();
+    [
+        "sign in   cyto login                  (in the browser; users are made by an administrator)".to_owned(),
+        format!("admin     {admin}   (client id and secret)"),
+        format!("SQL       cyto sql --tenant {tenant}"),
+        format!("token     export TOKEN=$(cyto token --tenant {tenant})"),
+        format!("curl      curl -H \"host: {tenant}.localhost\" -H \"authorization: Bearer $TOKEN\" {http}/api/v1/datasets"),
+        "Python    import os, adbc_driver_flightsql.dbapi as sql".to_owned(),
+        format!("          c = sql.connect(\"{flight}\", db_kwargs={{\"adbc.flight.sql.authorization_header\": \"Bearer \" + os.environ[\"TOKEN\"]}}).cursor()"),
+        "          c.execute(\"select count(*) from streams.flights\"); print(c.fetchone())".to_owned(),
+    ]
+    .join("\n")
 }
 
 /// How long it took and what it takes.
-pub fn servers(site: &Site, elapsed: Duration) -> String {
+pub fn measured(site: &Site, elapsed: Duration) -> String {
     let memory = site.memory();
     let mut processes = memory.processes.clone();
     processes.sort_by_key(|p| std::cmp::Reverse(p.rss_kib));

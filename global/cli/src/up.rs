@@ -86,16 +86,16 @@ fn settings(args: &Args, place: &Place) -> anyhow::Result<Settings> {
     Ok(settings)
 }
 
-/// Runs until a signal, a death, or the end of what was asked for.
+/// Runs until a signal or a death.
 async fn stay(args: &Args, place: &Place, site: &Site, begun: Instant) -> anyhow::Result<ExitCode> {
-    match args.only {
-        Some(_) => eprintln!("{}", ready::servers(site, begun.elapsed())),
-        None => eprintln!("{}", ready::table(site, begun.elapsed())),
-    }
+    eprintln!("{}", ready::measured(site, begun.elapsed()));
     let mut code = ExitCode::SUCCESS;
     let work = async {
-        if args.demo && !client::demo::run(place).await? {
-            code = ExitCode::FAILURE;
+        if args.only.is_none() {
+            if args.demo && !client::demo::run(place).await? {
+                code = ExitCode::FAILURE;
+            }
+            println!("{}", ready::table(site, &client::tenants(place).await));
         }
         eprintln!("up; Ctrl-C stops everything and keeps the data");
         std::future::pending::<anyhow::Result<()>>().await
@@ -119,7 +119,7 @@ pub async fn asked_to_stop() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn stopped_early() -> ExitCode {
+pub fn stopped_early() -> ExitCode {
     eprintln!("stopped before it was up; nothing is left running");
     ExitCode::from(130)
 }

@@ -178,7 +178,7 @@ impl Kafka {
             return Ok(());
         }
         remove_tree(&data)?;
-        let id = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes());
+        let id = cluster_id(uuid::Uuid::new_v4());
         let mut args =
             vec!["format".into(), "-t".into(), id, "-c".into(), self.properties_file().display().to_string()];
         for principal in self.principals.iter().map(String::as_str).chain([ADMIN]) {
@@ -271,6 +271,12 @@ impl Kafka {
     }
 }
 
+/// Kafka's way of writing a UUID. A leading `-` would be taken for an option.
+fn cluster_id(id: uuid::Uuid) -> String {
+    let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(id.as_bytes());
+    text.strip_prefix('-').map(|rest| format!("A{rest}")).unwrap_or(text)
+}
+
 #[async_trait]
 impl Driver for Kafka {
     fn name(&self) -> &str {
@@ -318,6 +324,12 @@ impl Driver for Kafka {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cluster_id_is_never_taken_for_an_option() {
+        assert!(cluster_id(uuid::Uuid::from_bytes([0xf8; 16])).starts_with('A'));
+        assert_eq!(cluster_id(uuid::Uuid::nil()), "AAAAAAAAAAAAAAAAAAAAAA");
+    }
 
     #[test]
     fn every_declared_principal_can_sign_in() {

@@ -51,3 +51,19 @@ pub async fn run(command: Command, place: &Place) -> anyhow::Result<ExitCode> {
         Command::Status => status::run(place).await,
     }
 }
+
+/// Tenants and the cell of each, for the table of `cyto up`. None if they cannot be asked for.
+pub async fn tenants(place: &Place) -> Vec<(String, String)> {
+    let ask = async {
+        let api = api::Api::new(&site::Site::read(place)?)?;
+        let global = global::Global::new(&api, credential::Credential::find_global(place, &api)?);
+        anyhow::Ok(global.tenants().await?)
+    };
+    match ask.await {
+        Ok(tenants) => tenants.into_iter().map(|t| (t.id, t.cell)).collect(),
+        Err(error) => {
+            tracing::debug!(%error, "tenants cannot be listed");
+            Vec::new()
+        }
+    }
+}
