@@ -87,7 +87,11 @@ pub fn describe() -> utoipa::openapi::OpenApi {
     responses((status = 200, body = Page<SinkView>), (status = 403), (status = 422)),
     extensions(("x-cyto-scope" = json!("sinks:read"))),
 )]
-async fn list(State(handlers): State<Arc<Handlers>>, scope: Scope, Query(page): Query<PageRequest>) -> Result<Json<Page<SinkView>>, Problem> {
+async fn list(
+    State(handlers): State<Arc<Handlers>>,
+    scope: Scope,
+    Query(page): Query<PageRequest>,
+) -> Result<Json<Page<SinkView>>, Problem> {
     let page = sinks::list(&handlers.app, &scope, &page).await?;
     let lag = if page.data.is_empty() { 0 } else { handlers.lag.lag().await.map_err(Error::from)? };
     Ok(Json(page.map(|sink| SinkView::of(sink, lag))))
@@ -100,7 +104,11 @@ async fn list(State(handlers): State<Arc<Handlers>>, scope: Scope, Query(page): 
     responses((status = 200, body = SinkView), (status = 403), (status = 404)),
     extensions(("x-cyto-scope" = json!("sinks:read"))),
 )]
-async fn get(State(handlers): State<Arc<Handlers>>, scope: Scope, Path(reference): Path<String>) -> Result<Json<SinkView>, Problem> {
+async fn get(
+    State(handlers): State<Arc<Handlers>>,
+    scope: Scope,
+    Path(reference): Path<String>,
+) -> Result<Json<SinkView>, Problem> {
     let sink = sinks::get(&handlers.app, &scope, &reference).await?;
     let lag = handlers.lag.lag().await.map_err(Error::from)?;
     Ok(Json(SinkView::of(sink, lag)))

@@ -64,7 +64,13 @@ fn is_ours(name: &str) -> bool {
 }
 
 /// Finds the rows at fault, then decodes the others together.
-fn one_by_one(rows: &StreamRows, chunk: &[usize], own: &SchemaRef, table: &SchemaRef, decoded: &mut Decoded) -> Result<(), ArrowError> {
+fn one_by_one(
+    rows: &StreamRows,
+    chunk: &[usize],
+    own: &SchemaRef,
+    table: &SchemaRef,
+    decoded: &mut Decoded,
+) -> Result<(), ArrowError> {
     let mut good = Vec::with_capacity(chunk.len());
     for at in chunk {
         match read(rows, &[*at], own) {
@@ -93,7 +99,12 @@ fn read(rows: &StreamRows, chunk: &[usize], own: &SchemaRef) -> Result<RecordBat
     }
 }
 
-fn with_places(batch: &RecordBatch, rows: &StreamRows, chunk: &[usize], table: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+fn with_places(
+    batch: &RecordBatch,
+    rows: &StreamRows,
+    chunk: &[usize],
+    table: &SchemaRef,
+) -> Result<RecordBatch, ArrowError> {
     let partitions: Int32Array = chunk.iter().map(|at| rows.places[*at].partition).collect::<Vec<_>>().into();
     let offsets: Int64Array = chunk.iter().map(|at| rows.places[*at].offset).collect::<Vec<_>>().into();
     let (partitions, offsets): (ArrayRef, ArrayRef) = (Arc::new(partitions), Arc::new(offsets));
@@ -120,7 +131,12 @@ mod tests {
     fn rows(lines: &[&str]) -> StreamRows {
         let mut round = Round::default();
         for (offset, line) in (10..).zip(lines) {
-            let labels = Labels { tenant: TenantId::new("acme").unwrap(), stream: Uuid::nil(), schema_version: 1, generation: Generation(1) };
+            let labels = Labels {
+                tenant: TenantId::new("acme").unwrap(),
+                stream: Uuid::nil(),
+                schema_version: 1,
+                generation: Generation(1),
+            };
             round.take(labels, Place { partition: 2, offset }, line.as_bytes()).unwrap();
         }
         round.streams.remove(&Uuid::nil()).unwrap()

@@ -67,9 +67,12 @@ impl Service for IngestionReplication {
         let control = ControlBus::connect(&context.nats, services::INGESTION_REPLICATION)
             .await
             .map_err(|error| StartError::new("the control bus cannot be used", error))?;
-        let bucket = Bucket::connect(&context.bucket).map_err(|error| StartError::new("the bucket cannot be used", error))?;
+        let bucket =
+            Bucket::connect(&context.bucket).map_err(|error| StartError::new("the bucket cannot be used", error))?;
         bucket.probe().await.map_err(|error| StartError::new("the bucket is not safe to commit to", error))?;
-        let peer = |name| context.peers.http(name).map_err(|error| StartError::new(format!("{name} cannot be reached"), error));
+        let peer = |name| {
+            context.peers.http(name).map_err(|error| StartError::new(format!("{name} cannot be reached"), error))
+        };
         outbox::relay(&context.tasks, database.clone(), Arc::new(bus.clone()));
         outbox::relay(&context.tasks, database.clone(), Arc::new(control.clone()));
         let unreadable = |error| StartError::new("the data bus cannot be read", error);
@@ -100,7 +103,11 @@ impl Service for IngestionReplication {
 fn counters(metrics: &Metrics) -> Counters {
     let rows = metrics.counter("sink_rows_committed", "Rows committed to tables");
     let letters = metrics.counter("sink_dead_letters", "Records given up into the dead letters");
-    let seconds = metrics.histogram("sink_commit_seconds", "From the reading of a round's oldest row to its commit", COMMIT_BUCKETS);
+    let seconds = metrics.histogram(
+        "sink_commit_seconds",
+        "From the reading of a round's oldest row to its commit",
+        COMMIT_BUCKETS,
+    );
     Counters {
         rows: Box::new(move |count| {
             rows.inc_by(count);

@@ -75,7 +75,8 @@ impl App {
     }
 
     pub async fn topic_id(&self) -> Result<&str, Error> {
-        let id = self.topic_id.get_or_try_init(|| self.bus.topic_id(contracts::events::STREAMING_RECORD_ACCEPTED)).await?;
+        let id =
+            self.topic_id.get_or_try_init(|| self.bus.topic_id(contracts::events::STREAMING_RECORD_ACCEPTED)).await?;
         Ok(id)
     }
 }

@@ -78,7 +78,12 @@ pub struct Recorded {
 }
 
 /// Records a commit once; `None` if it was recorded before.
-pub async fn record_commit(tx: &mut Tx, scope: &Scope, commit: &Progressed<'_>, lineage_pause_seconds: u32) -> Result<Option<Recorded>, DatabaseError> {
+pub async fn record_commit(
+    tx: &mut Tx,
+    scope: &Scope,
+    commit: &Progressed<'_>,
+    lineage_pause_seconds: u32,
+) -> Result<Option<Recorded>, DatabaseError> {
     let before = sqlx::query(
         "select rows, lineage_at is null or lineage_at < now() - make_interval(secs => $4) as due from sinks
          where tenant_id = $1 and stream_id = $2 and snapshot_id is distinct from $3 for update",
@@ -132,7 +137,12 @@ pub async fn find_sink(tx: &mut Tx, scope: &Scope, reference: &str) -> Result<Op
 }
 
 /// Up to `limit` sinks by name and stream, after the ones given.
-pub async fn list_sinks(tx: &mut Tx, scope: &Scope, after: Option<(String, Uuid)>, limit: i64) -> Result<Vec<SinkRow>, DatabaseError> {
+pub async fn list_sinks(
+    tx: &mut Tx,
+    scope: &Scope,
+    after: Option<(String, Uuid)>,
+    limit: i64,
+) -> Result<Vec<SinkRow>, DatabaseError> {
     let (name, stream) = after.unzip();
     let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
         "{SINK} where tenant_id = $1 and ($2::text is null or (name, stream_id) > ($2, $3)) order by name, stream_id limit $4"

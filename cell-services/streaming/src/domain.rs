@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn a_schema_refuses_names_that_would_collide() {
-        let two = |a: &str, b: &str| Schema::new(vec![field(a, FieldKind::Int64, true), field(b, FieldKind::Int64, true)]);
+        let two =
+            |a: &str, b: &str| Schema::new(vec![field(a, FieldKind::Int64, true), field(b, FieldKind::Int64, true)]);
         assert!(two("a", "b").is_ok());
         for (a, b) in [("a", "A"), ("a", "_cyto_offset"), ("a", "1b"), ("a", "b c"), ("a", "")] {
             assert!(two(a, b).is_err(), "{a} {b}");

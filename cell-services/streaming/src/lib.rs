@@ -11,6 +11,8 @@ mod events;
 mod jobs;
 mod ops;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

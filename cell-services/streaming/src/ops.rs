@@ -34,7 +34,8 @@ pub struct Counters {
 
 impl App {
     pub fn rid(&self, id: Uuid) -> String {
-        Rid { service: services::STREAMING.to_owned(), cell: self.cell.clone(), kind: "stream".to_owned(), id }.to_string()
+        Rid { service: services::STREAMING.to_owned(), cell: self.cell.clone(), kind: "stream".to_owned(), id }
+            .to_string()
     }
 
     /// Who emits our lineage and records.
@@ -47,7 +48,14 @@ impl App {
         format!("cytoplane://{}/{}", self.cell, scope.tenant)
     }
 
-    async fn audit(&self, tx: &mut Tx, scope: &Scope, action: &str, id: Uuid, status: u16) -> Result<(), DatabaseError> {
+    async fn audit(
+        &self,
+        tx: &mut Tx,
+        scope: &Scope,
+        action: &str,
+        id: Uuid,
+        status: u16,
+    ) -> Result<(), DatabaseError> {
         let entry = AuditEntryRecorded {
             request_id: scope.request_id.clone(),
             actor: scope.actor.to_string(),

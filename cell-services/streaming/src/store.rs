@@ -54,7 +54,13 @@ fn stream(row: &PgRow) -> Result<StreamRow, sqlx::Error> {
     })
 }
 
-pub async fn insert_stream(tx: &mut Tx, scope: &Scope, id: Uuid, name: &str, fields: &[Field]) -> Result<(), DatabaseError> {
+pub async fn insert_stream(
+    tx: &mut Tx,
+    scope: &Scope,
+    id: Uuid,
+    name: &str,
+    fields: &[Field],
+) -> Result<(), DatabaseError> {
     sqlx::query("insert into streams (stream_id, tenant_id, name, revision, schema_version) values ($1, $2, $3, 1, 1)")
         .bind(id)
         .bind(scope.tenant.as_str())
@@ -64,7 +70,13 @@ pub async fn insert_stream(tx: &mut Tx, scope: &Scope, id: Uuid, name: &str, fie
     insert_schema(tx, scope, id, 1, fields).await
 }
 
-pub async fn insert_schema(tx: &mut Tx, scope: &Scope, id: Uuid, version: i32, fields: &[Field]) -> Result<(), DatabaseError> {
+pub async fn insert_schema(
+    tx: &mut Tx,
+    scope: &Scope,
+    id: Uuid,
+    version: i32,
+    fields: &[Field],
+) -> Result<(), DatabaseError> {
     sqlx::query("insert into stream_schemas (stream_id, version, tenant_id, fields) values ($1, $2, $3, $4)")
         .bind(id)
         .bind(version)
@@ -76,7 +88,12 @@ pub async fn insert_schema(tx: &mut Tx, scope: &Scope, id: Uuid, version: i32, f
 }
 
 /// By id or by name; deleted streams only by id and only if asked for.
-pub async fn find_stream(tx: &mut Tx, scope: &Scope, reference: &str, deleted_too: bool) -> Result<Option<StreamRow>, DatabaseError> {
+pub async fn find_stream(
+    tx: &mut Tx,
+    scope: &Scope,
+    reference: &str,
+    deleted_too: bool,
+) -> Result<Option<StreamRow>, DatabaseError> {
     let row = match Uuid::parse_str(reference) {
         Ok(id) => {
             sqlx::query(sqlx::AssertSqlSafe(format!(
@@ -112,7 +129,12 @@ pub async fn lock_stream(tx: &mut Tx, scope: &Scope, id: Uuid) -> Result<(), Dat
 }
 
 /// Up to `limit` streams in name order, after the name given.
-pub async fn list_streams(tx: &mut Tx, scope: &Scope, after: Option<&str>, limit: i64) -> Result<Vec<StreamRow>, DatabaseError> {
+pub async fn list_streams(
+    tx: &mut Tx,
+    scope: &Scope,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<StreamRow>, DatabaseError> {
     let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
         "{STREAM} where s.tenant_id = $1 and s.deleted_at is null and ($2::text is null or s.name > $2) order by s.name limit $3"
     )))
@@ -132,7 +154,11 @@ pub async fn schemas(tx: &mut Tx, scope: &Scope, id: Uuid) -> Result<Vec<SchemaR
         .await?;
     let read = |row: &PgRow| {
         let fields = row.try_get::<Json<Vec<Field>>, _>("fields")?.0;
-        Ok::<_, sqlx::Error>(SchemaRow { version: row.try_get("version")?, fields, created_at: row.try_get("created_at")? })
+        Ok::<_, sqlx::Error>(SchemaRow {
+            version: row.try_get("version")?,
+            fields,
+            created_at: row.try_get("created_at")?,
+        })
     };
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
@@ -163,7 +189,13 @@ pub async fn delete_stream(tx: &mut Tx, scope: &Scope, id: Uuid) -> Result<(), D
 }
 
 /// Adds to the stream's count. `true` if its lineage was last told longer ago than the pause.
-pub async fn count_accepted(tx: &mut Tx, scope: &Scope, id: Uuid, rows: i64, lineage_pause_seconds: u32) -> Result<bool, DatabaseError> {
+pub async fn count_accepted(
+    tx: &mut Tx,
+    scope: &Scope,
+    id: Uuid,
+    rows: i64,
+    lineage_pause_seconds: u32,
+) -> Result<bool, DatabaseError> {
     let row = sqlx::query(
         "update streams set accepted_rows = accepted_rows + $3,
                 lineage_at = case when lineage_at is null or lineage_at < now() - make_interval(secs => $4) then now() else lineage_at end
@@ -179,7 +211,13 @@ pub async fn count_accepted(tx: &mut Tx, scope: &Scope, id: Uuid, rows: i64, lin
 }
 
 /// What the sink reports; an older report never undoes a newer one.
-pub async fn set_committed(tx: &mut Tx, tenant: &TenantId, id: Uuid, table: &str, rows: i64) -> Result<(), DatabaseError> {
+pub async fn set_committed(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    id: Uuid,
+    table: &str,
+    rows: i64,
+) -> Result<(), DatabaseError> {
     sqlx::query(
         "update streams set table_name = $3, committed_rows = greatest(committed_rows, $4)
          where tenant_id = $1 and stream_id = $2",
@@ -203,7 +241,14 @@ pub enum Claim {
 }
 
 /// Claims a key. A claim without an outcome is taken over after `stale_seconds`.
-pub async fn claim_batch(tx: &mut Tx, scope: &Scope, stream: Uuid, key: &str, claim: Uuid, stale_seconds: u32) -> Result<Claim, DatabaseError> {
+pub async fn claim_batch(
+    tx: &mut Tx,
+    scope: &Scope,
+    stream: Uuid,
+    key: &str,
+    claim: Uuid,
+    stale_seconds: u32,
+) -> Result<Claim, DatabaseError> {
     let ours = sqlx::query(
         "insert into batches (stream_id, key, tenant_id, claim) values ($1, $2, $3, $4)
          on conflict (stream_id, key) do update set claim = excluded.claim, claimed_at = now()
@@ -239,7 +284,12 @@ pub async fn refresh_claim(tx: &mut Tx, scope: &Scope, claim: Uuid) -> Result<()
     Ok(())
 }
 
-pub async fn finish_batch(tx: &mut Tx, scope: &Scope, claim: Uuid, outcome: &serde_json::Value) -> Result<(), DatabaseError> {
+pub async fn finish_batch(
+    tx: &mut Tx,
+    scope: &Scope,
+    claim: Uuid,
+    outcome: &serde_json::Value,
+) -> Result<(), DatabaseError> {
     sqlx::query("update batches set outcome = $3 where tenant_id = $1 and claim = $2")
         .bind(scope.tenant.as_str())
         .bind(claim)

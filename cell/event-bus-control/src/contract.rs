@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::context::GetStreamErrorKind;
-use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, pull};
+use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{Config, ConsumerErrorKind, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::{Context, ErrorCode};
 use contracts::nats::{self, Consumer, Stream};
 use futures::TryStreamExt;
 use kit::service::NatsEndpoint;
@@ -85,7 +85,8 @@ fn consumer_config(consumer: &Consumer) -> pull::Config {
 }
 
 async fn apply_stream(jetstream: &Context, stream: &Stream) -> Result<Option<String>, ControlBusError> {
-    let failed = |error: &dyn std::error::Error| ControlBusError::administration(format!("stream {}", stream.name), error);
+    let failed =
+        |error: &dyn std::error::Error| ControlBusError::administration(format!("stream {}", stream.name), error);
     match existing_stream(jetstream, &stream.name).await? {
         None => {
             jetstream.create_stream(stream_config(stream)).await.map_err(|e| failed(&e))?;
@@ -190,7 +191,12 @@ fn stream_differences(stream: &Stream, echoed: &Config) -> Vec<String> {
     has.sort();
     want.sort();
     compare("subjects", has == want, format!("{has:?}"), format!("{want:?}"));
-    compare("max_age", echoed.max_age == wanted.max_age, format!("{:?}", echoed.max_age), format!("{:?}", wanted.max_age));
+    compare(
+        "max_age",
+        echoed.max_age == wanted.max_age,
+        format!("{:?}", echoed.max_age),
+        format!("{:?}", wanted.max_age),
+    );
     let (has, want) = (echoed.max_messages, wanted.max_messages);
     compare("max_msgs", has == want, has.to_string(), want.to_string());
     let (has, want) = (echoed.duplicate_window, wanted.duplicate_window);

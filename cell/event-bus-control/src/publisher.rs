@@ -29,14 +29,17 @@ async fn publish(bus: &ControlBus, outgoing: &[Outgoing]) -> Result<(), ControlB
             .message_id(event.event_id.to_string())
             .expected_stream(contracts::nats::stream_name(domain))
             .payload(event.envelope.clone().into_bytes().into());
-        let refused = |source| ControlBusError::NotAcknowledged { event: event.event.clone(), source: Box::new(source) };
-        let sent = bus.jetstream().send_publish(subject(domain, name, &event.tenant), message).await.map_err(refused)?;
+        let refused =
+            |source| ControlBusError::NotAcknowledged { event: event.event.clone(), source: Box::new(source) };
+        let sent =
+            bus.jetstream().send_publish(subject(domain, name, &event.tenant), message).await.map_err(refused)?;
         acknowledgements.push((event, sent));
     }
     for (event, acknowledgement) in acknowledgements {
-        acknowledgement
-            .await
-            .map_err(|source| ControlBusError::NotAcknowledged { event: event.event.clone(), source: Box::new(source) })?;
+        acknowledgement.await.map_err(|source| ControlBusError::NotAcknowledged {
+            event: event.event.clone(),
+            source: Box::new(source),
+        })?;
     }
     Ok(())
 }

@@ -1,12 +1,10 @@
-//! Against a real server: `CYTO_TEST_NATS=nats://host:port`, users named after services with the
-//! password `<user>pw` and the declared permissions, and `admin`.
+//! Against a real server, with the users and permissions of the contracts.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use contracts::events::{SINK_COMMITTED, STREAM_CHANGED, SinkCommitted, StreamChanged};
 use contracts::{Envelope, TenantId};
 use event_bus_control::{ControlBus, contract};
-use kit::Secret;
 use kit::outbox::{Outgoing, Publisher};
 use kit::service::NatsEndpoint;
 use time::OffsetDateTime;
@@ -14,9 +12,8 @@ use uuid::Uuid;
 
 const WAIT: Duration = Duration::from_secs(10);
 
-fn endpoint(user: &str) -> NatsEndpoint {
-    let url = std::env::var("CYTO_TEST_NATS").expect("CYTO_TEST_NATS names the server");
-    NatsEndpoint { url, username: user.to_owned(), password: Secret::new(format!("{user}pw")) }
+async fn endpoint(user: &str) -> NatsEndpoint {
+    testkit::nats().await.unwrap().endpoint(user).unwrap()
 }
 
 fn changed(name: &str) -> Outgoing {
@@ -33,18 +30,25 @@ fn changed(name: &str) -> Outgoing {
         payload: StreamChanged { stream: Uuid::now_v7(), name: name.to_owned(), schema_version: 1, deleted: false },
     };
     let envelope = serde_json::to_string(&envelope).unwrap();
-    Outgoing { event: STREAM_CHANGED.to_owned(), tenant, key: "k".to_owned(), event_id, envelope, headers: Default::default() }
+    Outgoing {
+        event: STREAM_CHANGED.to_owned(),
+        tenant,
+        key: "k".to_owned(),
+        event_id,
+        envelope,
+        headers: Default::default(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs CYTO_TEST_NATS"]
 async fn an_event_arrives_once_is_acknowledged_and_another_users_subject_is_refused() {
-    contract::apply(&endpoint("admin")).await.unwrap();
-    assert_eq!(contract::apply(&endpoint("admin")).await.unwrap(), Vec::<String>::new());
-    assert_eq!(contract::drift(&endpoint("admin")).await.unwrap(), Vec::<String>::new());
+    let contracts = testkit::nats().await.unwrap().contracts_endpoint().unwrap();
+    contract::apply(&contracts).await.unwrap();
+    assert_eq!(contract::apply(&contracts).await.unwrap(), Vec::<String>::new());
+    assert_eq!(contract::drift(&contracts).await.unwrap(), Vec::<String>::new());
 
-    let streaming = ControlBus::connect(&endpoint("streaming"), "streaming").await.unwrap();
-    let sink = ControlBus::connect(&endpoint("ingestion-replication"), "ingestion-replication").await.unwrap();
+    let streaming = ControlBus::connect(&endpoint("streaming").await, "streaming").await.unwrap();
+    let sink = ControlBus::connect(&endpoint("ingestion-replication").await, "ingestion-replication").await.unwrap();
     let mut events = sink.events::<StreamChanged>(STREAM_CHANGED).unwrap();
 
     let (first, second) = (changed("first"), changed("second"));
@@ -62,11 +66,9 @@ async fn an_event_arrives_once_is_acknowledged_and_another_users_subject_is_refu
     assert_eq!(ours, [first.event_id, second.event_id]);
     assert!(tokio::time::timeout(Duration::from_secs(1), events.next()).await.is_err(), "a repeat came through");
 
-    let since = Instant::now();
     let third = changed("third");
     streaming.publish(std::slice::from_ref(&third)).await.unwrap();
     let delivery = tokio::time::timeout(WAIT, events.next()).await.unwrap();
-    println!("publish to delivery: {:?}", since.elapsed());
     assert_eq!(delivery.attempt, 1);
     delivery.retry_after(Duration::from_millis(100)).await.unwrap();
     let again = tokio::time::timeout(WAIT, events.next()).await.unwrap();

@@ -200,7 +200,8 @@ fn binding(rule: &Rule, as_filter: bool) -> Result<Owned<rd_kafka_AclBinding_t>,
             reason.as_mut_ptr(),
             REASON_BYTES,
         );
-        Owned::new(made, rd_kafka_AclBinding_destroy, "access rule").map_err(|_| failed("access rule", text(reason.as_ptr())))
+        Owned::new(made, rd_kafka_AclBinding_destroy, "access rule")
+            .map_err(|_| failed("access rule", text(reason.as_ptr())))
     }
 }
 
@@ -222,10 +223,11 @@ pub(crate) fn describe<C: ClientContext>(client: &Client<C>) -> Result<BTreeSet<
         );
         Owned::new(made, rd_kafka_AclBinding_destroy, "access rules")?
     };
-    let event = ask(client, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBEACLS, "access rules", |handle, options, queue| {
-        // SAFETY: all four are valid for the call, which copies the filter.
-        unsafe { rd_kafka_DescribeAcls(handle, filter.pointer, options, queue) }
-    })?;
+    let event =
+        ask(client, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBEACLS, "access rules", |handle, options, queue| {
+            // SAFETY: all four are valid for the call, which copies the filter.
+            unsafe { rd_kafka_DescribeAcls(handle, filter.pointer, options, queue) }
+        })?;
     let mut count = 0;
     // SAFETY: the array and its elements belong to `event`, which lives until the end.
     unsafe {
@@ -259,10 +261,11 @@ unsafe fn read(acl: *const rd_kafka_AclBinding_t) -> Rule {
 pub(crate) fn create<C: ClientContext>(client: &Client<C>, rules: &[Rule]) -> Result<(), BusError> {
     let bindings = rules.iter().map(|rule| binding(rule, false)).collect::<Result<Vec<_>, _>>()?;
     let mut pointers: Vec<_> = bindings.iter().map(|b| b.pointer).collect();
-    let event = ask(client, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATEACLS, "access rules", |handle, options, queue| {
-        // SAFETY: the array and its bindings outlive the call, which copies them.
-        unsafe { rd_kafka_CreateAcls(handle, pointers.as_mut_ptr(), pointers.len(), options, queue) }
-    })?;
+    let event =
+        ask(client, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATEACLS, "access rules", |handle, options, queue| {
+            // SAFETY: the array and its bindings outlive the call, which copies them.
+            unsafe { rd_kafka_CreateAcls(handle, pointers.as_mut_ptr(), pointers.len(), options, queue) }
+        })?;
     let mut count = 0;
     // SAFETY: results belong to `event`, which lives until the end.
     unsafe {
@@ -280,14 +283,16 @@ pub(crate) fn create<C: ClientContext>(client: &Client<C>, rules: &[Rule]) -> Re
 pub(crate) fn delete<C: ClientContext>(client: &Client<C>, rules: &[Rule]) -> Result<(), BusError> {
     let filters = rules.iter().map(|rule| binding(rule, true)).collect::<Result<Vec<_>, _>>()?;
     let mut pointers: Vec<_> = filters.iter().map(|b| b.pointer).collect();
-    let event = ask(client, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETEACLS, "access rules", |handle, options, queue| {
-        // SAFETY: the array and its filters outlive the call, which copies them.
-        unsafe { rd_kafka_DeleteAcls(handle, pointers.as_mut_ptr(), pointers.len(), options, queue) }
-    })?;
+    let event =
+        ask(client, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETEACLS, "access rules", |handle, options, queue| {
+            // SAFETY: the array and its filters outlive the call, which copies them.
+            unsafe { rd_kafka_DeleteAcls(handle, pointers.as_mut_ptr(), pointers.len(), options, queue) }
+        })?;
     let mut count = 0;
     // SAFETY: responses belong to `event`, which lives until the end.
     unsafe {
-        let responses = rd_kafka_DeleteAcls_result_responses(rd_kafka_event_DeleteAcls_result(event.pointer), &mut count);
+        let responses =
+            rd_kafka_DeleteAcls_result_responses(rd_kafka_event_DeleteAcls_result(event.pointer), &mut count);
         for at in 0..count {
             if let Some(reason) = error_text(rd_kafka_DeleteAcls_result_response_error(*responses.add(at))) {
                 return Err(failed("access rules", reason));
@@ -313,7 +318,8 @@ pub(crate) fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str) -> Res
     let mut count = 0;
     // SAFETY: descriptions belong to `event`, which lives until the end.
     unsafe {
-        let descriptions = rd_kafka_DescribeTopics_result_topics(rd_kafka_event_DescribeTopics_result(event.pointer), &mut count);
+        let descriptions =
+            rd_kafka_DescribeTopics_result_topics(rd_kafka_event_DescribeTopics_result(event.pointer), &mut count);
         if count != 1 {
             return Err(failed(topic, "the broker described no topic"));
         }

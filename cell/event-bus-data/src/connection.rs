@@ -39,7 +39,11 @@ impl DataBus {
     /// A member of group `<service>.<purpose>` on a declared event's topic.
     pub fn consumer(&self, event: &str, purpose: &str) -> Result<DataConsumer, BusError> {
         let event = declared(event)?;
-        DataConsumer::new(&client_config(&self.endpoint, self.service), event.name, &contracts::kafka::group(self.service, purpose))
+        DataConsumer::new(
+            &client_config(&self.endpoint, self.service),
+            event.name,
+            &contracts::kafka::group(self.service, purpose),
+        )
     }
 
     /// The same, decoding envelopes; what cannot be decoded goes to the dead letters.
@@ -50,7 +54,11 @@ impl DataBus {
     /// How far group `<service>.<purpose>` is behind on a declared event's topic.
     pub fn lag_meter(&self, event: &str, purpose: &str) -> Result<LagMeter, BusError> {
         let event = declared(event)?;
-        LagMeter::new(&client_config(&self.endpoint, self.service), event.name, &contracts::kafka::group(self.service, purpose))
+        LagMeter::new(
+            &client_config(&self.endpoint, self.service),
+            event.name,
+            &contracts::kafka::group(self.service, purpose),
+        )
     }
 
     /// Reads a topic without belonging to a group and without leaving a trace on the broker.
@@ -67,7 +75,11 @@ impl DataBus {
     }
 
     /// Puts a record a consumer gives up into `__dlq.<topic>` and waits for the acknowledgement.
-    pub async fn dead_letter(&self, record: dead_letter::Letter<'_>, reason: dead_letter::Reason<'_>) -> Result<(), BusError> {
+    pub async fn dead_letter(
+        &self,
+        record: dead_letter::Letter<'_>,
+        reason: dead_letter::Reason<'_>,
+    ) -> Result<(), BusError> {
         dead_letter::publish(&self.producer, self.service, record, reason).await
     }
 }

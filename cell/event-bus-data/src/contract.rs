@@ -95,7 +95,8 @@ async fn mend(administration: &Administration, topic: &Topic, state: &TopicState
     let mut changes = Vec::new();
     if state.partitions < topic.partitions {
         administration.grow(topic).await?;
-        changes.push(format!("topic {} grown from {} to {} partitions", topic.name, state.partitions, topic.partitions));
+        changes
+            .push(format!("topic {} grown from {} to {} partitions", topic.name, state.partitions, topic.partitions));
     }
     if !settings_match(topic, state) {
         administration.configure(topic).await?;
@@ -117,10 +118,12 @@ fn topic_differences(declared: &[Topic], existing: &BTreeMap<String, TopicState>
             continue;
         };
         if state.partitions != topic.partitions {
-            differences.push(format!("topic {name} has {} partitions, declared {}", state.partitions, topic.partitions));
+            differences
+                .push(format!("topic {name} has {} partitions, declared {}", state.partitions, topic.partitions));
         }
         if state.retention_ms != Some(topic.retention_ms) {
-            differences.push(format!("topic {name} keeps {:?} ms, declared {}", state.retention_ms, topic.retention_ms));
+            differences
+                .push(format!("topic {name} keeps {:?} ms, declared {}", state.retention_ms, topic.retention_ms));
         }
         let cleanup = topic_admin::cleanup_name(topic.cleanup);
         if state.cleanup.as_deref() != Some(cleanup) {

@@ -61,11 +61,22 @@ impl OwnedLetter {
     }
 }
 
-pub(crate) async fn publish(producer: &DataProducer, service: &str, letter: Letter<'_>, reason: Reason<'_>) -> Result<(), BusError> {
-    let text = |name: &str| letter.headers.iter().find(|(k, _)| k == name).and_then(|(_, v)| std::str::from_utf8(v).ok());
+pub(crate) async fn publish(
+    producer: &DataProducer,
+    service: &str,
+    letter: Letter<'_>,
+    reason: Reason<'_>,
+) -> Result<(), BusError> {
+    let text =
+        |name: &str| letter.headers.iter().find(|(k, _)| k == name).and_then(|(_, v)| std::str::from_utf8(v).ok());
     // A record without lineage is poison too: then the giving up itself is the job.
     let lineage = OpenLineage::parse(text).unwrap_or_else(|_| {
-        OpenLineage::now("cytoplane", format!("dead-letter/{}", letter.topic), Uuid::now_v7(), format!("https://cytoplane.dev/{service}"))
+        OpenLineage::now(
+            "cytoplane",
+            format!("dead-letter/{}", letter.topic),
+            Uuid::now_v7(),
+            format!("https://cytoplane.dev/{service}"),
+        )
     });
     let mut headers = RecordHeaders::new(&lineage)
         .with(REASON_CODE, reason.code)

@@ -79,7 +79,13 @@ impl<P: DeserializeOwned> EventConsumer<P> {
 
     async fn give_up(&self, letter: &OwnedLetter, code: &str, detail: &str) -> Result<(), BusError> {
         let topic = self.consumer.topic();
-        tracing::warn!(topic, partition = letter.position.partition, offset = letter.position.offset, code, "record given up");
+        tracing::warn!(
+            topic,
+            partition = letter.position.partition,
+            offset = letter.position.offset,
+            code,
+            "record given up"
+        );
         self.bus.dead_letter(letter.as_letter(topic), Reason { code, detail }).await
     }
 }

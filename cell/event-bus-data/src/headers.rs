@@ -25,8 +25,14 @@ pub struct OpenLineage {
 
 impl OpenLineage {
     /// A run of `job_name` in `namespace`, happening now.
-    pub fn now(namespace: impl Into<String>, job_name: impl Into<String>, run_id: Uuid, producer: impl Into<String>) -> Self {
-        let event_time = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_else(|_| "1970-01-01T00:00:00Z".to_owned());
+    pub fn now(
+        namespace: impl Into<String>,
+        job_name: impl Into<String>,
+        run_id: Uuid,
+        producer: impl Into<String>,
+    ) -> Self {
+        let event_time =
+            OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_else(|_| "1970-01-01T00:00:00Z".to_owned());
         Self {
             namespace: namespace.into(),
             job_name: job_name.into(),

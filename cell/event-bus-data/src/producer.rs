@@ -52,7 +52,13 @@ impl DataProducer {
     }
 
     /// One record, acknowledged.
-    pub async fn send(&self, topic: &str, key: &[u8], payload: &[u8], headers: &RecordHeaders) -> Result<Acknowledged, BusError> {
+    pub async fn send(
+        &self,
+        topic: &str,
+        key: &[u8],
+        payload: &[u8],
+        headers: &RecordHeaders,
+    ) -> Result<Acknowledged, BusError> {
         let mut batch = self.batch(topic);
         batch.send(key, payload, headers).await?;
         batch.acknowledged().await
@@ -131,7 +137,9 @@ impl Batch<'_> {
         match outcome.first_error {
             None => Ok(Acknowledged { records: self.sent, offsets: outcome.offsets }),
             Some(error) => match BusError::of(self.topic, error) {
-                BusError::Unavailable(source) => Err(BusError::NotAcknowledged { failed: outcome.failed, sent: self.sent, source }),
+                BusError::Unavailable(source) => {
+                    Err(BusError::NotAcknowledged { failed: outcome.failed, sent: self.sent, source })
+                }
                 other => Err(other),
             },
         }

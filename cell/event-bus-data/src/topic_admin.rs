@@ -7,8 +7,8 @@ use contracts::events::Cleanup;
 use contracts::kafka::Topic;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, ConfigResource, NewPartitions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
-    TopicReplication,
+    AdminClient, AdminOptions, AlterConfig, ConfigResource, NewPartitions, NewTopic, OwnedResourceSpecifier,
+    ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -48,9 +48,8 @@ impl Administration {
 
     /// All topics but the broker's own, with the settings we declare.
     pub async fn topics(&self) -> Result<BTreeMap<String, TopicState>, BusError> {
-        let metadata = (self.client.inner())
-            .fetch_metadata(None, DEADLINE)
-            .map_err(|e| BusError::of("the list of topics", e))?;
+        let metadata =
+            (self.client.inner()).fetch_metadata(None, DEADLINE).map_err(|e| BusError::of("the list of topics", e))?;
         let mut topics: BTreeMap<String, TopicState> = (metadata.topics().iter())
             // `__consumer_offsets` and its like are the broker's; `__dlq.` topics are ours.
             .filter(|t| !t.name().starts_with("__") || t.name().starts_with("__dlq."))
@@ -64,8 +63,8 @@ impl Administration {
         if wanted.is_empty() {
             return Ok(topics);
         }
-        let described = (self.client.describe_configs(&wanted, &asking()).await)
-            .map_err(|e| BusError::of("topic settings", e))?;
+        let described =
+            (self.client.describe_configs(&wanted, &asking()).await).map_err(|e| BusError::of("topic settings", e))?;
         for resource in described {
             let resource = resource.map_err(|code| BusError::Administration {
                 what: "topic settings".to_owned(),
@@ -103,8 +102,9 @@ impl Administration {
         let change = AlterConfig::new(ResourceSpecifier::Topic(&topic.name))
             .set(RETENTION, &retention)
             .set(CLEANUP, cleanup_name(topic.cleanup));
-        let answers = (self.client.alter_configs([&change], &asking()).await)
-            .map(|all| all.into_iter().map(|one| one.map(|_| String::new()).map_err(|(_, code)| (String::new(), code))).collect());
+        let answers = (self.client.alter_configs([&change], &asking()).await).map(|all| {
+            all.into_iter().map(|one| one.map(|_| String::new()).map_err(|(_, code)| (String::new(), code))).collect()
+        });
         first_refusal(&format!("settings of {}", topic.name), answers)
     }
 

@@ -35,12 +35,21 @@ impl Progress {
 
     /// Reads the property of a table; a table without it has not begun. Progress on the topic with
     /// id `forsaken` is dropped: an operator said so.
-    pub fn of_table(property: Option<&str>, topic: &str, topic_id: &str, forsaken: Option<&str>) -> Result<Self, ProgressError> {
+    pub fn of_table(
+        property: Option<&str>,
+        topic: &str,
+        topic_id: &str,
+        forsaken: Option<&str>,
+    ) -> Result<Self, ProgressError> {
         let Some(text) = property else { return Ok(Self::start(topic_id)) };
         let object: Map<String, Value> = serde_json::from_str(text).map_err(|_| ProgressError::Malformed)?;
         let id = object.get(TOPIC_ID).and_then(Value::as_str).ok_or(ProgressError::Malformed)?;
         if id != topic_id {
-            return if forsaken == Some(id) { Ok(Self::start(topic_id)) } else { Err(ProgressError::OtherTopic(id.to_owned())) };
+            return if forsaken == Some(id) {
+                Ok(Self::start(topic_id))
+            } else {
+                Err(ProgressError::OtherTopic(id.to_owned()))
+            };
         }
         let Some(partitions) = object.get(topic) else { return Ok(Self::start(topic_id)) };
         let mut next = BTreeMap::new();

@@ -179,7 +179,12 @@ mod tests {
     }
 
     fn of(tenant: &str, stream: u128) -> Labels {
-        Labels { tenant: TenantId::new(tenant).unwrap(), stream: Uuid::from_u128(stream), schema_version: 1, generation: Generation(1) }
+        Labels {
+            tenant: TenantId::new(tenant).unwrap(),
+            stream: Uuid::from_u128(stream),
+            schema_version: 1,
+            generation: Generation(1),
+        }
     }
 
     #[test]
@@ -208,7 +213,12 @@ mod tests {
 
     #[test]
     fn a_record_without_its_labels_is_poison() {
-        let all = [("tenant", "acme"), ("stream", "018f0000-0000-7000-8000-000000000001"), ("schema-version", "2"), ("x-cyto-generation", "7")];
+        let all = [
+            ("tenant", "acme"),
+            ("stream", "018f0000-0000-7000-8000-000000000001"),
+            ("schema-version", "2"),
+            ("x-cyto-generation", "7"),
+        ];
         let read = |skip: &str| labels(all.iter().filter(|(n, _)| *n != skip).map(|(n, v)| (*n, v.as_bytes())));
         assert_eq!(read("").unwrap().generation, Generation(7));
         assert_eq!(read("x-cyto-generation").unwrap().generation, Generation(0));

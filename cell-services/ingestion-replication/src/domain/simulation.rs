@@ -49,7 +49,10 @@ struct Committer {
 enum Step {
     Reading,
     /// Streams not yet committed in this round, and for the first one the table as it was loaded.
-    Committing { left: Vec<Uuid>, loaded: Option<(u64, Plan)> },
+    Committing {
+        left: Vec<Uuid>,
+        loaded: Option<(u64, Plan)>,
+    },
     Hinting,
 }
 
@@ -86,7 +89,8 @@ impl Committer {
 
     fn read(&mut self, world: &World, random: &mut StdRng) {
         for _ in 0..random.random_range(1..4) {
-            let open: Vec<i32> = self.reading.iter().filter(|(p, at)| **at < world.topic[*p].len() as i64).map(|(p, _)| *p).collect();
+            let open: Vec<i32> =
+                self.reading.iter().filter(|(p, at)| **at < world.topic[*p].len() as i64).map(|(p, _)| *p).collect();
             if open.is_empty() {
                 break;
             }
@@ -95,7 +99,12 @@ impl Committer {
             let place = Place { partition, offset };
             if self.round.see(self.epoch, place) == Seen::New {
                 let stream = world.topic[&partition][offset as usize];
-                let labels = Labels { tenant: TenantId::new("acme").unwrap(), stream, schema_version: 1, generation: Generation(1) };
+                let labels = Labels {
+                    tenant: TenantId::new("acme").unwrap(),
+                    stream,
+                    schema_version: 1,
+                    generation: Generation(1),
+                };
                 self.round.take(labels, place, b"{}").unwrap();
             }
             // At times the broker hands the same record out again.

@@ -92,7 +92,8 @@ pub async fn commit(app: &App, scope: &Scope, stream: Uuid, rows: &Arc<StreamRow
     };
     let offsets = committed.table.metadata.properties().get(OFFSETS_PROPERTY);
     let snapshot = committed.table.metadata.current_snapshot();
-    let total = snapshot.and_then(|s| s.summary().additional_properties.get(TOTAL_RECORDS)).and_then(|t| t.parse().ok());
+    let total =
+        snapshot.and_then(|s| s.summary().additional_properties.get(TOTAL_RECORDS)).and_then(|t| t.parse().ok());
     Ok(Some(Outcome {
         name: definition.name.clone(),
         table: name,
@@ -123,7 +124,11 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// The commit of what this very table lacks; `None` if it lacks nothing.
-    async fn build(&self, table: &LoadedTable, prepared: &mut Option<Prepared>) -> Result<Option<lakehouse::snapshot::Commit>, Error> {
+    async fn build(
+        &self,
+        table: &LoadedTable,
+        prepared: &mut Option<Prepared>,
+    ) -> Result<Option<lakehouse::snapshot::Commit>, Error> {
         let property = table.metadata.properties().get(OFFSETS_PROPERTY).map(String::as_str);
         let forsaken = self.app.settings.forsaken_topic_id.as_deref();
         let progress = Progress::of_table(property, STREAMING_RECORD_ACCEPTED, self.topic_id, forsaken)?;
@@ -153,7 +158,8 @@ impl Work<'_> {
         let columns = lakehouse::schema::to_arrow(table.metadata.current_schema())?;
         let (rows, keep) = (Arc::clone(self.rows), plan.keep.clone());
         let decoded = tokio::task::spawn_blocking(move || decode(&rows, &keep, &columns)).await;
-        let Decoded { batches, bad } = decoded.map_err(|_| Error::Stopping)?.map_err(|e| Error::Columns(e.to_string()))?;
+        let Decoded { batches, bad } =
+            decoded.map_err(|_| Error::Stopping)?.map_err(|e| Error::Columns(e.to_string()))?;
         for (at, reason) in &bad {
             self.bury(self.rows.places[*at], self.rows.row(*at), "undecodable", reason).await?;
         }
@@ -169,7 +175,14 @@ impl Work<'_> {
 }
 
 /// Puts a row into the dead letters, with the labels it came with.
-pub async fn bury_row(app: &App, stream: Uuid, rows: &StreamRows, place: Place, row: &[u8], reason: Reason<'_>) -> Result<(), Error> {
+pub async fn bury_row(
+    app: &App,
+    stream: Uuid,
+    rows: &StreamRows,
+    place: Place,
+    row: &[u8],
+    reason: Reason<'_>,
+) -> Result<(), Error> {
     let headers = [
         (contracts::headers::RECORD_TENANT.to_owned(), rows.tenant.as_str().as_bytes().to_vec()),
         (contracts::headers::RECORD_STREAM.to_owned(), stream.to_string().into_bytes()),

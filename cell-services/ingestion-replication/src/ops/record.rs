@@ -1,7 +1,9 @@
 //! Telling others of a commit, once, after it happened.
 
 use contracts::envelope::event_id;
-use contracts::events::{LINEAGE_RUN_EVENT, LineageDataset, LineageRunEvent, SINK_COMMITTED, STREAMING_RECORD_ACCEPTED, SinkCommitted};
+use contracts::events::{
+    LINEAGE_RUN_EVENT, LineageDataset, LineageRunEvent, SINK_COMMITTED, STREAMING_RECORD_ACCEPTED, SinkCommitted,
+};
 use kit::{Scope, outbox};
 use uuid::Uuid;
 
@@ -23,7 +25,13 @@ pub async fn record(app: &App, scope: &Scope, stream: Uuid, outcome: &Outcome) -
         let commit = Progressed { stream, rows, offsets: &outcome.offsets, snapshot_id };
         if let Some(recorded) = store::record_commit(&mut tx, scope, &commit, app.settings.lineage_seconds).await? {
             let added = rows.saturating_sub(recorded.rows_before).max(0).unsigned_abs();
-            let event = SinkCommitted { stream, table: outcome.table.to_string(), snapshot_id, rows: added, total_rows: outcome.total };
+            let event = SinkCommitted {
+                stream,
+                table: outcome.table.to_string(),
+                snapshot_id,
+                rows: added,
+                total_rows: outcome.total,
+            };
             // The snapshot is the fact: the same one always has the same event id.
             let id = event_id(&stream, snapshot_id.unsigned_abs(), SINK_COMMITTED);
             outbox::put(&mut tx, scope, SINK_COMMITTED, &stream.to_string(), id, &event).await?;
@@ -34,6 +42,14 @@ pub async fn record(app: &App, scope: &Scope, stream: Uuid, outcome: &Outcome) -
             }
         }
     }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Counts rows that were given up with their whole table; nothing for a stream that has no sink.
+pub async fn record_dead(app: &App, scope: &Scope, stream: Uuid, count: u64) -> Result<(), Error> {
+    let mut tx = app.database.begin(scope).await?;
+    store::count_dead_letters(&mut tx, scope, stream, i64::try_from(count).unwrap_or(i64::MAX)).await?;
     tx.commit().await?;
     Ok(())
 }

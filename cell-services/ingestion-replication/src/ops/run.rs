@@ -94,7 +94,12 @@ fn take(round: &mut Round, epoch: u64, record: &RecordView<'_>) {
 }
 
 /// Everything of the round is dealt with before the group's hint moves.
-async fn commit_round(app: &Arc<App>, consumer: &DataConsumer, round: &mut Round, stopping: &CancellationToken) -> Result<(), Error> {
+async fn commit_round(
+    app: &Arc<App>,
+    consumer: &DataConsumer,
+    round: &mut Round,
+    stopping: &CancellationToken,
+) -> Result<(), Error> {
     let poison = std::mem::take(&mut round.poison);
     for letter in &poison {
         patiently(stopping, || bury(app, letter)).await?;
@@ -113,7 +118,12 @@ async fn commit_round(app: &Arc<App>, consumer: &DataConsumer, round: &mut Round
     Ok(())
 }
 
-async fn commit_stream(app: &App, stream: Uuid, rows: Arc<StreamRows>, stopping: &CancellationToken) -> Result<(), Error> {
+async fn commit_stream(
+    app: &App,
+    stream: Uuid,
+    rows: Arc<StreamRows>,
+    stopping: &CancellationToken,
+) -> Result<(), Error> {
     let (mut faults, mut wait) = (0, FIRST_PAUSE);
     let outcome = loop {
         let scope = app.scope(&rows.tenant, rows.generation);
@@ -134,7 +144,10 @@ async fn commit_stream(app: &App, stream: Uuid, rows: Arc<StreamRows>, stopping:
         }
     };
     match outcome {
-        None => bury_all(app, stream, &rows, "unknown-stream", "the tenant has no such stream or schema version", stopping).await,
+        None => {
+            bury_all(app, stream, &rows, "unknown-stream", "the tenant has no such stream or schema version", stopping)
+                .await
+        }
         Some(outcome) => {
             told(app, stream, &rows, &outcome).await;
             Ok(())
@@ -177,16 +190,30 @@ async fn bury(app: &App, poison: &Poison) -> Result<(), Error> {
     Ok(())
 }
 
-async fn bury_all(app: &App, stream: Uuid, rows: &StreamRows, code: &str, detail: &str, stopping: &CancellationToken) -> Result<(), Error> {
+async fn bury_all(
+    app: &App,
+    stream: Uuid,
+    rows: &StreamRows,
+    code: &str,
+    detail: &str,
+    stopping: &CancellationToken,
+) -> Result<(), Error> {
     tracing::error!(tenant = %rows.tenant, %stream, rows = rows.len(), code, detail, "rows given up");
     for (at, place) in rows.places.iter().enumerate() {
         patiently(stopping, || bury_row(app, stream, rows, *place, rows.row(at), Reason { code, detail })).await?;
+    }
+    let scope = app.scope(&rows.tenant, rows.generation);
+    if let Err(error) = record::record_dead(app, &scope, stream, rows.len() as u64).await {
+        tracing::warn!(tenant = %rows.tenant, %stream, error = %chain(&error), "dead letters are not counted");
     }
     Ok(())
 }
 
 /// Until it works or the service stops.
-async fn patiently<F: Future<Output = Result<(), Error>>>(stopping: &CancellationToken, mut work: impl FnMut() -> F) -> Result<(), Error> {
+async fn patiently<F: Future<Output = Result<(), Error>>>(
+    stopping: &CancellationToken,
+    mut work: impl FnMut() -> F,
+) -> Result<(), Error> {
     let mut wait = FIRST_PAUSE;
     loop {
         match work().await {

@@ -33,7 +33,13 @@ impl Tables {
     }
 
     /// Name of the stream's table; afterwards it exists and has the definition's columns.
-    pub async fn ensure(&self, catalog: &Catalog, scope: &Scope, stream: Uuid, definition: &Definition) -> Result<TableName, Error> {
+    pub async fn ensure(
+        &self,
+        catalog: &Catalog,
+        scope: &Scope,
+        stream: Uuid,
+        definition: &Definition,
+    ) -> Result<TableName, Error> {
         let known = self.0.lock().get(&stream).cloned();
         if let Some(known) = known.filter(|k| k.version >= definition.version) {
             return Ok(known.name);
@@ -45,7 +51,12 @@ impl Tables {
     }
 }
 
-async fn find_or_make(catalog: &Catalog, scope: &Scope, stream: Uuid, definition: &Definition) -> Result<LoadedTable, Error> {
+async fn find_or_make(
+    catalog: &Catalog,
+    scope: &Scope,
+    stream: Uuid,
+    definition: &Definition,
+) -> Result<LoadedTable, Error> {
     let mut free = None;
     // All names are looked at before one is made: a table of ours may stand under the second name.
     for candidate in table_candidates(&definition.name, &stream) {

@@ -13,9 +13,9 @@ use serde::Deserialize;
 
 use crate::domain::outcome::BatchOutcome;
 use crate::error::Error;
+use crate::ops::App;
 use crate::ops::records::{Arrival, OnError, take};
 use crate::ops::rows::Form;
-use crate::ops::App;
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// On an answer that was given before.

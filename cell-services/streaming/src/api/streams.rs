@@ -42,7 +42,11 @@ pub async fn create(
     responses((status = 200, body = Page<StreamView>), (status = 403), (status = 422)),
     extensions(("x-cyto-scope" = json!("streams:read"))),
 )]
-pub async fn list(State(app): State<Arc<App>>, scope: Scope, Query(page): Query<PageRequest>) -> Result<Json<Page<StreamView>>, Problem> {
+pub async fn list(
+    State(app): State<Arc<App>>,
+    scope: Scope,
+    Query(page): Query<PageRequest>,
+) -> Result<Json<Page<StreamView>>, Problem> {
     let page = streams::list(&app, &scope, &page).await?;
     Ok(Json(page.map(|stream| StreamView::of(&app, stream))))
 }
@@ -54,7 +58,11 @@ pub async fn list(State(app): State<Arc<App>>, scope: Scope, Query(page): Query<
     responses((status = 200, body = StreamView), (status = 403), (status = 404)),
     extensions(("x-cyto-scope" = json!("streams:read"))),
 )]
-pub async fn get(State(app): State<Arc<App>>, scope: Scope, Path(reference): Path<String>) -> Result<Json<StreamView>, Problem> {
+pub async fn get(
+    State(app): State<Arc<App>>,
+    scope: Scope,
+    Path(reference): Path<String>,
+) -> Result<Json<StreamView>, Problem> {
     let stream = streams::get(&app, &scope, &reference).await?;
     Ok(Json(StreamView::of(&app, stream)))
 }
@@ -66,7 +74,11 @@ pub async fn get(State(app): State<Arc<App>>, scope: Scope, Path(reference): Pat
     responses((status = 204), (status = 403), (status = 404)),
     extensions(("x-cyto-scope" = json!("streams:write"))),
 )]
-pub async fn delete(State(app): State<Arc<App>>, scope: Scope, Path(reference): Path<String>) -> Result<StatusCode, Problem> {
+pub async fn delete(
+    State(app): State<Arc<App>>,
+    scope: Scope,
+    Path(reference): Path<String>,
+) -> Result<StatusCode, Problem> {
     streams::delete(&app, &scope, &reference).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -116,7 +128,11 @@ pub async fn schema(
     responses((status = 200, body = SchemasView), (status = 403), (status = 404)),
     extensions(("x-cyto-scope" = json!("streams:read"))),
 )]
-pub async fn schemas(State(app): State<Arc<App>>, scope: Scope, Path(reference): Path<String>) -> Result<Json<SchemasView>, Problem> {
+pub async fn schemas(
+    State(app): State<Arc<App>>,
+    scope: Scope,
+    Path(reference): Path<String>,
+) -> Result<Json<SchemasView>, Problem> {
     let (stream, schemas) = streams::schemas(&app, &scope, &reference).await?;
     let schemas = schemas.into_iter().map(SchemaView::from).collect();
     Ok(Json(SchemasView { id: stream.id, name: stream.name, deleted: stream.deleted, schemas }))

@@ -61,7 +61,9 @@ impl<'s> RowCheck<'s> {
         match read {
             Ok(true) => self.check_missing(),
             Ok(false) => self.errors = vec![FieldError::of_row("not-an-object", "a row is a JSON object")],
-            Err(error) => self.errors = vec![FieldError::of_row("json", format!("not JSON at column {}", error.column()))],
+            Err(error) => {
+                self.errors = vec![FieldError::of_row("json", format!("not JSON at column {}", error.column()))]
+            }
         }
         if self.errors.is_empty() { Ok(()) } else { Err(std::mem::take(&mut self.errors)) }
     }
@@ -112,7 +114,14 @@ impl<'de> Visitor<'de> for RowSeed<'_, '_> {
                 Key::Known(at) => at,
                 Key::Unknown(name) => {
                     map.next_value::<IgnoredAny>()?;
-                    push(errors, FieldError { field: Some(name), code: "unknown-field", message: "the schema has no such field".to_owned() });
+                    push(
+                        errors,
+                        FieldError {
+                            field: Some(name),
+                            code: "unknown-field",
+                            message: "the schema has no such field".to_owned(),
+                        },
+                    );
                     continue;
                 }
             };
@@ -127,11 +136,24 @@ impl<'de> Visitor<'de> for RowSeed<'_, '_> {
                 Verdict::Null if field.nullable => {}
                 Verdict::Null => push(errors, FieldError::of(&field.name, "required", "null is not allowed")),
                 Verdict::Type(found) => {
-                    push(errors, FieldError::of(&field.name, "type", format!("{} expected, {found} found", name_of(field.kind))));
+                    push(
+                        errors,
+                        FieldError::of(&field.name, "type", format!("{} expected, {found} found", name_of(field.kind))),
+                    );
                 }
-                Verdict::Range => push(errors, FieldError::of(&field.name, "range", format!("out of the range of {}", name_of(field.kind)))),
+                Verdict::Range => push(
+                    errors,
+                    FieldError::of(&field.name, "range", format!("out of the range of {}", name_of(field.kind))),
+                ),
                 Verdict::Format(text) => {
-                    push(errors, FieldError::of(&field.name, "format", format!("{} expected, found {text:?}", name_of(field.kind))));
+                    push(
+                        errors,
+                        FieldError::of(
+                            &field.name,
+                            "format",
+                            format!("{} expected, found {text:?}", name_of(field.kind)),
+                        ),
+                    );
                 }
             }
         }

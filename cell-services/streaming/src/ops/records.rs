@@ -91,7 +91,13 @@ async fn claim(app: &App, scope: &Scope, stream: Uuid, key: &str) -> Result<Resu
     }
 }
 
-async fn work(app: &App, scope: &Scope, stream: &StreamRow, claim: Option<Uuid>, arrival: Arrival) -> Result<BatchOutcome, Error> {
+async fn work(
+    app: &App,
+    scope: &Scope,
+    stream: &StreamRow,
+    claim: Option<Uuid>,
+    arrival: Arrival,
+) -> Result<BatchOutcome, Error> {
     let (on_error, run) = (arrival.on_error, Uuid::now_v7());
     let result = intake(app, scope, stream, claim, run, arrival).await;
     if let Ok(outcome) = &result {
@@ -142,7 +148,11 @@ impl Intake<'_> {
             },
             Row::TooLong => vec![FieldError::of_row("too-long", "the row is longer than a record may be")],
             Row::NotFinite { field } => {
-                vec![FieldError { field: Some(field), code: "not-finite", message: "NaN and infinity are no values".to_owned() }]
+                vec![FieldError {
+                    field: Some(field),
+                    code: "not-finite",
+                    message: "NaN and infinity are no values".to_owned(),
+                }]
             }
         };
         self.outcome.reject(self.rows, errors, self.errors_told);
@@ -208,7 +218,10 @@ async fn intake(
 }
 
 /// The next bytes, `None` at the body's end. A sender that stalls is given up.
-async fn next_chunk(app: &App, body: &mut (impl Stream<Item = Result<Bytes, axum::Error>> + Unpin)) -> Result<Option<Bytes>, Error> {
+async fn next_chunk(
+    app: &App,
+    body: &mut (impl Stream<Item = Result<Bytes, axum::Error>> + Unpin),
+) -> Result<Option<Bytes>, Error> {
     let idle = Duration::from_secs(app.settings.body_idle_seconds);
     match tokio::time::timeout(idle, body.next()).await {
         Ok(None) => Ok(None),
@@ -240,7 +253,14 @@ fn job_name(stream: &StreamRow) -> String {
 
 /// Counts the rows, tells lineage if its pause is over, and keeps the outcome for repeats: one
 /// transaction, after the bus has acknowledged.
-async fn finish(app: &App, scope: &Scope, stream: &StreamRow, claim: Option<Uuid>, run: Uuid, outcome: &BatchOutcome) -> Result<(), Error> {
+async fn finish(
+    app: &App,
+    scope: &Scope,
+    stream: &StreamRow,
+    claim: Option<Uuid>,
+    run: Uuid,
+    outcome: &BatchOutcome,
+) -> Result<(), Error> {
     let rows = i64::try_from(outcome.accepted).unwrap_or(i64::MAX);
     let mut tx = app.database.begin(scope).await?;
     let lineage_due = store::count_accepted(&mut tx, scope, stream.id, rows, app.settings.lineage_seconds).await?;

@@ -39,7 +39,9 @@ pub enum Row {
     Json(Bytes),
     TooLong,
     /// A float that JSON cannot write.
-    NotFinite { field: String },
+    NotFinite {
+        field: String,
+    },
 }
 
 /// Feed it the body, take rows until there is none, feed the next chunk.
@@ -201,7 +203,9 @@ mod tests {
                 Arc::new(Int64Array::from(vec![1, 2, 3])),
                 Arc::new(Float64Array::from(vec![Some(0.5), Some(f64::NAN), None])),
                 Arc::new(StringArray::from(vec![Some("a\nb"), None, Some("c")])),
-                Arc::new(TimestampMicrosecondArray::from(vec![Some(1_357_034_400_000_000), None, None]).with_timezone("UTC")),
+                Arc::new(
+                    TimestampMicrosecondArray::from(vec![Some(1_357_034_400_000_000), None, None]).with_timezone("UTC"),
+                ),
             ],
         )
         .unwrap();

@@ -100,7 +100,14 @@ async fn locked(tx: &mut Tx, scope: &Scope, reference: &str) -> Result<StreamRow
     store::find_stream(tx, scope, &found.id.to_string(), false).await?.ok_or(Error::NoStream)
 }
 
-async fn tell(app: &App, tx: &mut Tx, scope: &Scope, stream: &StreamRow, action: &str, status: u16) -> Result<(), Error> {
+async fn tell(
+    app: &App,
+    tx: &mut Tx,
+    scope: &Scope,
+    stream: &StreamRow,
+    action: &str,
+    status: u16,
+) -> Result<(), Error> {
     let changed = StreamChanged {
         stream: stream.id,
         name: stream.name.clone(),

@@ -141,7 +141,12 @@ impl Filter {
     }
 }
 
-async fn follow(reader: &TailReader, filter: &Filter, window: Window, out: &mpsc::Sender<Passing>) -> Result<(), Error> {
+async fn follow(
+    reader: &TailReader,
+    filter: &Filter,
+    window: Window,
+    out: &mpsc::Sender<Passing>,
+) -> Result<(), Error> {
     let mut left = window.limit.unwrap_or(u64::MAX);
     // A bounded look at the past ends where the topic ended when it began.
     let ends_with_topic = window.start == TailStart::Earliest && window.limit.is_some();

@@ -57,7 +57,12 @@ impl DataConsumer {
     /// Visits the records that are there, at most `max`, waiting up to `wait` for the first one, and
     /// returns how many there were. Each comes with the epoch it was read in; epochs only grow.
     /// Cancellation safe between records.
-    pub async fn drain(&self, max: usize, wait: Duration, mut visit: impl FnMut(u64, RecordView<'_>)) -> Result<usize, BusError> {
+    pub async fn drain(
+        &self,
+        max: usize,
+        wait: Duration,
+        mut visit: impl FnMut(u64, RecordView<'_>),
+    ) -> Result<usize, BusError> {
         let mut records = 0;
         while records < max {
             let next = if records == 0 {
@@ -109,7 +114,8 @@ impl DataConsumer {
     fn offsets(&self, next_offsets: &BTreeMap<i32, i64>) -> Result<TopicPartitionList, BusError> {
         let mut list = TopicPartitionList::with_capacity(next_offsets.len());
         for (partition, offset) in next_offsets {
-            list.add_partition_offset(self.topic, *partition, Offset::Offset(*offset)).map_err(|e| BusError::of(self.topic, e))?;
+            list.add_partition_offset(self.topic, *partition, Offset::Offset(*offset))
+                .map_err(|e| BusError::of(self.topic, e))?;
         }
         Ok(list)
     }

@@ -31,10 +31,18 @@ pub struct TailReader {
 }
 
 impl TailReader {
-    pub(crate) async fn open(base: ClientConfig, topic: &'static str, group: &str, start: TailStart) -> Result<Self, BusError> {
+    pub(crate) async fn open(
+        base: ClientConfig,
+        topic: &'static str,
+        group: &str,
+        start: TailStart,
+    ) -> Result<Self, BusError> {
         let mut config = reader_config(&base, group);
         // Nobody reads thousands of rows a second: keep little ahead.
-        config.set("auto.offset.reset", "latest").set("queued.max.messages.kbytes", "4096").set("queued.min.messages", "1000");
+        config
+            .set("auto.offset.reset", "latest")
+            .set("queued.max.messages.kbytes", "4096")
+            .set("queued.min.messages", "1000");
         let opened = tokio::task::spawn_blocking(move || -> Result<_, KafkaError> {
             let inner: StreamConsumer<Quiet> = config.create_with_context(Quiet)?;
             let metadata = inner.fetch_metadata(Some(topic), METADATA_DEADLINE)?;
@@ -63,7 +71,12 @@ impl TailReader {
 
     /// Visits what is there, at most `max` records, waiting up to `wait` for the first. Returns how
     /// many there were.
-    pub async fn drain(&self, max: usize, wait: Duration, mut visit: impl FnMut(RecordView<'_>)) -> Result<usize, BusError> {
+    pub async fn drain(
+        &self,
+        max: usize,
+        wait: Duration,
+        mut visit: impl FnMut(RecordView<'_>),
+    ) -> Result<usize, BusError> {
         let Some(inner) = &self.inner else { return Ok(0) };
         let mut records = 0;
         while records < max {
