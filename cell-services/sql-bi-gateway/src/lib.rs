@@ -59,15 +59,21 @@ impl Service for SqlEdge {
         settings.validate().map_err(|error| StartError::new("the settings cannot be used", error))?;
         settings.limits.spill_folder.get_or_insert_with(|| context.data_dir.join("spill"));
         let database = context.database()?;
-        let bus = DataBus::connect(&context.kafka, SQL_BI_GATEWAY).map_err(|e| StartError::new("the data bus cannot be used", e))?;
+        let bus = DataBus::connect(&context.kafka, SQL_BI_GATEWAY)
+            .map_err(|e| StartError::new("the data bus cannot be used", e))?;
         outbox::relay(&context.tasks, database.clone(), Arc::new(bus));
         jobs::start(&context.tasks, database.clone(), settings.history_days);
-        let tickets = Tickets::new(Sealer::new(&context.seal_key).map_err(|e| StartError::new("the seal key cannot be used", e))?);
+        let tickets = Tickets::new(
+            Sealer::new(&context.seal_key).map_err(|e| StartError::new("the seal key cannot be used", e))?,
+        );
         let edge = Arc::new(Edge {
             admission: context.admission()?,
             engine: engine(&context, &settings)?,
             tickets: tickets.clone(),
-            pool: context.peers.channel(SQL_WAREHOUSING).map_err(|e| StartError::new("the pool cannot be called", e))?,
+            pool: context
+                .peers
+                .channel(SQL_WAREHOUSING)
+                .map_err(|e| StartError::new("the pool cannot be called", e))?,
             recorder: Recorder::start(&context.tasks, database.clone(), settings.backlog),
             database,
             limits: TenantLimits::new(&settings),
@@ -85,6 +91,7 @@ fn engine(context: &Context, settings: &Settings) -> Result<EngineBackend, Start
     let bucket = Bucket::connect(&context.bucket).map_err(|e| StartError::new("the bucket cannot be used", e))?;
     let peer = context.peers.http(ICEBERG_CATALOG).map_err(|e| StartError::new("the catalog cannot be called", e))?;
     let outline = LakeOutline::new(Arc::new(Lake::new(Catalog::new(peer), bucket)));
-    let engine = Engine::new(Arc::new(outline), settings.limits.clone()).map_err(|e| StartError::new("the engine cannot start", e))?;
+    let engine = Engine::new(Arc::new(outline), settings.limits.clone())
+        .map_err(|e| StartError::new("the engine cannot start", e))?;
     Ok(EngineBackend(Arc::new(engine)))
 }

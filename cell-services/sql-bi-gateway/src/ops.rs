@@ -165,9 +165,7 @@ impl Backend for Edge {
         let recorded = Recorded::begin(scope, statement, route, place);
         let messages = match route {
             Route::Pool => self.from_pool(scope, ticket).await,
-            Route::Edge => {
-                self.engine.run(scope, statement).await.map_err(|error| Problem::from(error).to_status())
-            }
+            Route::Edge => self.engine.run(scope, statement).await.map_err(|error| Problem::from(error).to_status()),
         };
         match messages {
             Ok(messages) => Ok(hold(recorded.follow(messages), turn)),

@@ -18,7 +18,8 @@ use crate::error::Error;
 
 /// One row of parameters, `$1` first.
 pub fn parameters(values: &[Value]) -> Result<RecordBatch, Error> {
-    let columns: Vec<ArrayRef> = values.iter().enumerate().map(|(n, value)| column(n, value)).collect::<Result<_, _>>()?;
+    let columns: Vec<ArrayRef> =
+        values.iter().enumerate().map(|(n, value)| column(n, value)).collect::<Result<_, _>>()?;
     let fields: Vec<Field> = columns
         .iter()
         .enumerate()

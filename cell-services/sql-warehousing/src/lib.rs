@@ -42,9 +42,11 @@ impl Service for Warehousing {
         settings.validate().map_err(|error| StartError::new("the settings cannot be used", error))?;
         settings.limits.spill_folder.get_or_insert_with(|| context.data_dir.join("spill"));
         let bucket = Bucket::connect(&context.bucket).map_err(|e| StartError::new("the bucket cannot be used", e))?;
-        let peer = context.peers.http(ICEBERG_CATALOG).map_err(|e| StartError::new("the catalog cannot be called", e))?;
+        let peer =
+            context.peers.http(ICEBERG_CATALOG).map_err(|e| StartError::new("the catalog cannot be called", e))?;
         let lake = Arc::new(Lake::new(Catalog::new(peer), bucket));
-        let engine = Engine::new(lake, settings.limits.clone()).map_err(|e| StartError::new("the engine cannot start", e))?;
+        let engine =
+            Engine::new(lake, settings.limits.clone()).map_err(|e| StartError::new("the engine cannot start", e))?;
         let sealer = Sealer::new(&context.seal_key).map_err(|e| StartError::new("the seal key cannot be used", e))?;
         let pool = Arc::new(Pool::new(EngineBackend(Arc::new(engine)), settings.statements, settings.wait()));
         let server = FlightSqlServer::new(Arc::clone(&pool), Tickets::new(sealer), settings.limits)

@@ -148,7 +148,9 @@ impl Lookup<'_> {
                 }
                 Ok(None)
             }
-            TableReference::Partial { schema, table } => self.load(&TableName::new(schema.as_ref(), table.as_ref())).await,
+            TableReference::Partial { schema, table } => {
+                self.load(&TableName::new(schema.as_ref(), table.as_ref())).await
+            }
             TableReference::Full { schema, table, .. } => {
                 self.load(&TableName::new(schema.as_ref(), table.as_ref())).await
             }

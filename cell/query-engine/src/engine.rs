@@ -16,10 +16,10 @@ use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
 use kit::Scope;
 
-use crate::workers::Rows;
-use crate::yielding::YieldAfterMultipliers;
 use crate::limits::{StatementMemory, TotalMemory};
 use crate::source::{Pin, TableSource};
+use crate::workers::Rows;
+use crate::yielding::YieldAfterMultipliers;
 use crate::{Error, Limits, Result, SessionOptions, catalog, classify, parameters, workers};
 
 /// A statement and on whose behalf it runs.
@@ -217,4 +217,3 @@ fn not_found(error: DataFusionError, missing: &[String]) -> Error {
         None => Error::from(error),
     }
 }
-

@@ -25,7 +25,7 @@ pub use limits::Limits;
 pub use redaction::redact;
 pub use remote::FlightSqlTable;
 pub use session::SessionOptions;
-pub use workers::Rows;
 pub use source::{Pin, Resolved, TableName, TableSource};
+pub use workers::Rows;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -130,7 +130,9 @@ impl MemoryPool for StatementMemory {
         }
         if !take(&self.all.used, self.all.limit, additional) {
             self.used.fetch_sub(additional, Ordering::Relaxed);
-            return Err(resources_datafusion_err!("{who} needs {additional} more bytes and other statements hold them"));
+            return Err(resources_datafusion_err!(
+                "{who} needs {additional} more bytes and other statements hold them"
+            ));
         }
         Ok(())
     }

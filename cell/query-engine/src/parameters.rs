@@ -60,11 +60,8 @@ fn each_in<N: VisitMut>(node: &mut N, visit: &mut impl FnMut(&mut Value, Place))
 
 /// One field per parameter in order; a parameter whose type the statement does not tell is `Null`.
 pub(crate) fn schema(plan: &LogicalPlan) -> Result<SchemaRef> {
-    let mut fields: Vec<(String, DataType)> = plan
-        .get_parameter_types()?
-        .into_iter()
-        .map(|(name, kind)| (name, kind.unwrap_or(DataType::Null)))
-        .collect();
+    let mut fields: Vec<(String, DataType)> =
+        plan.get_parameter_types()?.into_iter().map(|(name, kind)| (name, kind.unwrap_or(DataType::Null))).collect();
     fields.sort_by_key(|(name, _)| (position(name), name.clone()));
     let positional = fields.iter().filter(|(name, _)| position(name).is_some()).count();
     let last = fields.iter().filter_map(|(name, _)| position(name)).max().unwrap_or(0);
@@ -94,12 +91,8 @@ pub(crate) fn values(schema: &Schema, bound: &RecordBatch, row: usize) -> Result
     if schema.fields().iter().all(|field| position(field.name()).is_some()) {
         return Ok(scalars.into());
     }
-    let named: Vec<(String, ScalarValue)> = schema
-        .fields()
-        .iter()
-        .map(|field| field.name().trim_start_matches('$').to_owned())
-        .zip(scalars)
-        .collect();
+    let named: Vec<(String, ScalarValue)> =
+        schema.fields().iter().map(|field| field.name().trim_start_matches('$').to_owned()).zip(scalars).collect();
     Ok(named.into())
 }
 

@@ -30,7 +30,8 @@ mod tests {
 
     #[test]
     fn literals_go_and_names_stay() {
-        let one = redact("select a, 'secret' from t where b = 17 and c in ('x', 'y') and d > date '2013-01-01' limit 5");
+        let one =
+            redact("select a, 'secret' from t where b = 17 and c in ('x', 'y') and d > date '2013-01-01' limit 5");
         assert_eq!(one.unwrap(), "SELECT a, ? FROM t WHERE b = ? AND c IN (?, ?) AND d > DATE ? LIMIT ?");
         assert_eq!(redact("select  1"), redact("SELECT\n 2"));
         assert_eq!(redact("select 'unclosed"), None);

@@ -11,8 +11,14 @@ use datafusion::physical_plan::coop::CooperativeExec;
 
 /// Operators that make many rows out of few. The engine lets a task yield where its leaves are
 /// read; between two reads such an operator can run for hours.
-const MULTIPLIERS: [&str; 6] =
-    ["CrossJoinExec", "NestedLoopJoinExec", "HashJoinExec", "SortMergeJoinExec", "PiecewiseMergeJoinExec", "UnnestExec"];
+const MULTIPLIERS: [&str; 6] = [
+    "CrossJoinExec",
+    "NestedLoopJoinExec",
+    "HashJoinExec",
+    "SortMergeJoinExec",
+    "PiecewiseMergeJoinExec",
+    "UnnestExec",
+];
 
 /// Lets a task yield at what a multiplying operator puts out, so that a deadline, a cancellation or
 /// a reader that went away takes effect within a few batches.

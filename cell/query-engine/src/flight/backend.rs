@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use arrow_flight::{FlightData, Ticket};
+use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
@@ -31,7 +31,11 @@ pub struct Description {
 
 /// Keeps `guard` for as long as anybody reads `messages`.
 pub fn hold<G: Send + 'static>(messages: Messages, guard: G) -> Messages {
-    messages.inspect(move |_| { let _held = &guard; }).boxed()
+    messages
+        .inspect(move |_| {
+            let _held = &guard;
+        })
+        .boxed()
 }
 
 /// The edge and the pool differ in here and nowhere else.

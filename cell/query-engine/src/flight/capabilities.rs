@@ -70,16 +70,37 @@ fn language(info: &mut SqlInfoDataBuilder) {
     info.append(
         I::SqlNumericFunctions,
         &[
-            "abs", "acos", "asin", "atan", "atan2", "ceil", "cos", "degrees", "exp", "floor", "ln", "log", "log10", "pi",
-            "power", "radians", "random", "round", "sign", "sin", "sqrt", "tan", "trunc",
+            "abs", "acos", "asin", "atan", "atan2", "ceil", "cos", "degrees", "exp", "floor", "ln", "log", "log10",
+            "pi", "power", "radians", "random", "round", "sign", "sin", "sqrt", "tan", "trunc",
         ] as &[&str],
     );
     info.append(
         I::SqlStringFunctions,
         &[
-            "ascii", "btrim", "chr", "concat", "initcap", "left", "length", "lower", "lpad", "ltrim", "regexp_like",
-            "regexp_replace", "repeat", "replace", "reverse", "right", "rpad", "rtrim", "split_part", "strpos", "substr",
-            "translate", "trim", "upper",
+            "ascii",
+            "btrim",
+            "chr",
+            "concat",
+            "initcap",
+            "left",
+            "length",
+            "lower",
+            "lpad",
+            "ltrim",
+            "regexp_like",
+            "regexp_replace",
+            "repeat",
+            "replace",
+            "reverse",
+            "right",
+            "rpad",
+            "rtrim",
+            "split_part",
+            "strpos",
+            "substr",
+            "translate",
+            "trim",
+            "upper",
         ] as &[&str],
     );
     info.append(I::SqlSystemFunctions, &["coalesce", "nullif", "version"] as &[&str]);

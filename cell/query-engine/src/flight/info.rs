@@ -23,8 +23,9 @@ pub(super) fn command(bytes: &[u8]) -> Result<Command, Error> {
 /// A schema as the protocol embeds it in messages.
 pub(super) fn ipc(schema: &Schema) -> Result<Bytes, Error> {
     let options = IpcWriteOptions::default();
-    let message: IpcMessage =
-        SchemaAsIpc::new(schema, &options).try_into().map_err(|e: datafusion::arrow::error::ArrowError| Error::Engine(Box::new(e)))?;
+    let message: IpcMessage = SchemaAsIpc::new(schema, &options)
+        .try_into()
+        .map_err(|e: datafusion::arrow::error::ArrowError| Error::Engine(Box::new(e)))?;
     Ok(message.0)
 }
 

@@ -51,11 +51,7 @@ impl<B: Backend> FlightSqlServer<B> {
         Ok(PutResult { app_metadata: Bytes::from(result.encode_to_vec()) })
     }
 
-    async fn parameters(
-        &self,
-        first: FlightData,
-        rest: Streaming<FlightData>,
-    ) -> Result<Vec<RecordBatch>, Error> {
+    async fn parameters(&self, first: FlightData, rest: Streaming<FlightData>) -> Result<Vec<RecordBatch>, Error> {
         let limit = self.limits.parameters;
         let mut seen = 0;
         let rest = rest.map_err(FlightError::from);

@@ -104,7 +104,11 @@ pub(super) struct CloseSessionResult {
 }
 
 /// Applies what the client asks for; what it may not set is named in the result.
-pub(super) fn apply(scope: &Scope, options: &mut SessionOptions, request: SetSessionOptionsRequest) -> SetSessionOptionsResult {
+pub(super) fn apply(
+    scope: &Scope,
+    options: &mut SessionOptions,
+    request: SetSessionOptionsRequest,
+) -> SetSessionOptionsResult {
     let mut errors = HashMap::new();
     for (name, value) in request.session_options {
         let text = match value.value {

@@ -78,7 +78,12 @@ impl PruningStatistics for FileBounds<'_> {
 }
 
 /// Whether the filters are expected to drop almost every row.
-pub(crate) fn is_selective(filters: &[Expr], whole: &Arc<dyn PhysicalExpr>, schema: &SchemaRef, table: &Statistics) -> bool {
+pub(crate) fn is_selective(
+    filters: &[Expr],
+    whole: &Arc<dyn PhysicalExpr>,
+    schema: &SchemaRef,
+    table: &Statistics,
+) -> bool {
     if filters.iter().any(is_equality) {
         return true;
     }
@@ -95,7 +100,10 @@ fn is_equality(filter: &Expr) -> bool {
     match filter {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => is_equality(left) || is_equality(right),
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
-            matches!((left.as_ref(), right.as_ref()), (Expr::Column(_), Expr::Literal(..)) | (Expr::Literal(..), Expr::Column(_)))
+            matches!(
+                (left.as_ref(), right.as_ref()),
+                (Expr::Column(_), Expr::Literal(..)) | (Expr::Literal(..), Expr::Column(_))
+            )
         }
         Expr::InList(list) => !list.negated && list.list.len() <= 8 && matches!(list.expr.as_ref(), Expr::Column(_)),
         _ => false,

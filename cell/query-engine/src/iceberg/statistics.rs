@@ -114,9 +114,7 @@ fn scalar(datum: &Datum, kind: &DataType) -> Option<ScalarValue> {
         (L::Long(v), DataType::Timestamp(TimeUnit::Nanosecond, zone)) => {
             ScalarValue::TimestampNanosecond(Some(*v), zone.clone())
         }
-        (L::Int128(v), DataType::Decimal128(precision, scale)) => {
-            ScalarValue::Decimal128(Some(*v), *precision, *scale)
-        }
+        (L::Int128(v), DataType::Decimal128(precision, scale)) => ScalarValue::Decimal128(Some(*v), *precision, *scale),
         _ => return None,
     };
     Some(value)

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::{
-    ActionCreatePreparedStatementRequest, Any, CommandGetDbSchemas, CommandGetTables, CommandGetXdbcTypeInfo, CommandStatementQuery,
-    CommandStatementUpdate, ProstMessageExt,
+    ActionCreatePreparedStatementRequest, Any, CommandGetDbSchemas, CommandGetTables, CommandGetXdbcTypeInfo,
+    CommandStatementQuery, CommandStatementUpdate, ProstMessageExt,
 };
 use arrow_flight::{Action, Empty, FlightDescriptor, HandshakeRequest, IpcMessage};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
@@ -49,7 +49,10 @@ async fn metadata_lists_the_tenants_own_and_filters_by_pattern() {
     let all = CommandGetDbSchemas::default();
     assert_eq!(lines(&acme.schemas(all).await.unwrap()), ["acme datasets", "acme streams"]);
     let tables = acme.tables(CommandGetTables::default()).await.unwrap();
-    assert_eq!(lines(&tables), ["acme datasets airlines TABLE", "acme datasets nothing TABLE", "acme streams flights TABLE"]);
+    assert_eq!(
+        lines(&tables),
+        ["acme datasets airlines TABLE", "acme datasets nothing TABLE", "acme streams flights TABLE"]
+    );
     let some = CommandGetTables {
         catalog: Some("acme".to_owned()),
         db_schema_filter_pattern: Some("str%".to_owned()),
@@ -76,7 +79,8 @@ async fn every_capability_is_stated() {
     assert_eq!(names, expected);
     assert_eq!(acme.sql_info(vec![504]).await.unwrap()[0].num_rows(), 1);
     let integers = acme.info(CommandGetXdbcTypeInfo { data_type: Some(4) }).await.unwrap();
-    let integers = acme.fetch(integers.endpoint[0].ticket.clone().unwrap()).await.unwrap().next().await.unwrap().unwrap();
+    let integers =
+        acme.fetch(integers.endpoint[0].ticket.clone().unwrap()).await.unwrap().next().await.unwrap().unwrap();
     assert_eq!(integers.num_rows(), 1);
     let keys = acme.primary_keys(Default::default()).await.unwrap();
     assert_eq!(keys.iter().map(RecordBatch::num_rows).sum::<usize>(), 0);
@@ -135,7 +139,12 @@ async fn one_schema_is_told_everywhere() {
 async fn a_large_result_streams_completely() {
     let world = World::start().await;
     let acme = world.client("acme/anne").await;
-    let mut all = acme.execute("select a.id, b.id, a.carrier from flights a join flights b on a.id % 100 = b.id % 100 and b.id < 3000").await.unwrap();
+    let mut all = acme
+        .execute(
+            "select a.id, b.id, a.carrier from flights a join flights b on a.id % 100 = b.id % 100 and b.id < 3000",
+        )
+        .await
+        .unwrap();
     let mut seen = 0;
     while let Some(batch) = all.next().await {
         seen += batch.unwrap().num_rows() as i64;
@@ -220,7 +229,10 @@ fn set_option(name: &str, value: &str) -> Vec<u8> {
 async fn a_session_lives_in_the_clients_cookie() {
     let world = World::start().await;
     let mut raw = raw(&world).await;
-    let set = |name: &str, value: &str| Action { r#type: "SetSessionOptions".to_owned(), body: set_option(name, value).into() };
+    let set = |name: &str, value: &str| Action {
+        r#type: "SetSessionOptions".to_owned(),
+        body: set_option(name, value).into(),
+    };
     let answer = raw.do_action(as_anne(set("schema", "streams"))).await.unwrap();
     let cookie = answer.metadata().get("set-cookie").unwrap().to_str().unwrap().split(';').next().unwrap().to_owned();
     assert!(answer.into_inner().message().await.unwrap().unwrap().body.is_empty());

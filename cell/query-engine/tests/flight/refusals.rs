@@ -46,7 +46,9 @@ async fn a_statement_that_changes_something_is_refused_wherever_it_hides() {
 async fn the_machines_files_are_no_tables() {
     let world = World::start().await;
     let acme = world.client("acme/anne").await;
-    for sql in ["select * from '/etc/passwd'", "select * from \"file:///etc/passwd\"", "select * from read_csv('/etc/passwd')"] {
+    for sql in
+        ["select * from '/etc/passwd'", "select * from \"file:///etc/passwd\"", "select * from read_csv('/etc/passwd')"]
+    {
         assert!(rows(&acme, sql).await.is_err(), "{sql}");
     }
 }
@@ -65,7 +67,10 @@ async fn another_tenants_table_does_not_exist() {
         let error = rows(&acme, sql).await.expect_err(sql);
         assert_eq!(code(&error), Code::NotFound, "{sql}: {error}");
     }
-    let listed = rows(&acme, "select table_schema, table_name from information_schema.tables where table_schema <> 'information_schema' order by 1, 2");
+    let listed = rows(
+        &acme,
+        "select table_schema, table_name from information_schema.tables where table_schema <> 'information_schema' order by 1, 2",
+    );
     assert_eq!(listed.await.unwrap(), ["datasets airlines", "datasets nothing", "streams flights"]);
     let globex = world.client("globex/gwen").await;
     assert_eq!(rows(&globex, "select * from ledger").await.unwrap(), ["x y"]);
@@ -125,7 +130,13 @@ async fn mistakes_are_named_as_their_author_wrote_them() {
 
 #[tokio::test]
 async fn a_statement_beyond_its_limits_fails_and_says_so() {
-    let limits = Limits { statement_memory: 4 << 20, statement_seconds: 1, partitions: 2, statement_text: 500, ..Limits::default() };
+    let limits = Limits {
+        statement_memory: 4 << 20,
+        statement_seconds: 1,
+        partitions: 2,
+        statement_text: 500,
+        ..Limits::default()
+    };
     let world = World::with(limits, "127.0.0.1:0").await;
     let acme = world.client("acme/anne").await;
     let long = rows(&acme, &format!("select '{}'", "x".repeat(500))).await.unwrap_err();

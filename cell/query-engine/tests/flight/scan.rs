@@ -31,7 +31,8 @@ async fn a_point_lookup_opens_one_file_and_filters_inside_the_reader() {
 async fn strings_are_pruned_by_bounds_and_compared_by_value() {
     let world = World::start().await;
     let acme = world.client("acme/anne").await;
-    let answer = rows(&acme, "select carrier, count(*), avg(delay) from flights where carrier > 'B' group by 1 order by 1");
+    let answer =
+        rows(&acme, "select carrier, count(*), avg(delay) from flights where carrier > 'B' group by 1 order by 1");
     let answer = answer.await.unwrap();
     assert_eq!(answer.len(), 3);
     assert!(answer[0].starts_with("B6 7500 "), "{answer:?}");

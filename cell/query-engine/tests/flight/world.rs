@@ -7,13 +7,16 @@ use std::sync::Arc;
 use arrow_flight::Ticket;
 use async_trait::async_trait;
 use contracts::{Generation, TenantId};
-use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use datafusion::arrow::array::{
+    ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use flight_sql::Client;
 use http::HeaderMap;
 use iceberg::TableUpdate;
 use iceberg::spec::{
-    FormatVersion, NestedField, PrimitiveType, SortOrder, TableMetadata, TableMetadataBuilder, Type, UnboundPartitionSpec,
+    FormatVersion, NestedField, PrimitiveType, SortOrder, TableMetadata, TableMetadataBuilder, Type,
+    UnboundPartitionSpec,
 };
 use kit::seal::Sealer;
 use kit::{Actor, Kind, Problem, Scope, Secret};
@@ -231,7 +234,8 @@ pub fn flight_rows(from: i64, count: i64) -> RecordBatch {
     let carrier: StringArray = ids.clone().map(|n| Some(["AA", "B6", "DL", "UA"][(n % 4) as usize])).collect();
     let delay: Float64Array = ids.clone().map(|n| (n % 3 != 0).then_some(n as f64 / 10.0)).collect();
     let at: TimestampMicrosecondArray = ids.map(|n| Some(1_357_000_000_000_000 + n * 60_000_000)).collect();
-    let columns: Vec<ArrayRef> = vec![Arc::new(id), Arc::new(carrier), Arc::new(delay), Arc::new(at.with_timezone("+00:00"))];
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(id), Arc::new(carrier), Arc::new(delay), Arc::new(at.with_timezone("+00:00"))];
     RecordBatch::try_new(Arc::new(flight_columns()), columns).unwrap()
 }
 
@@ -250,7 +254,8 @@ async fn fill(tables: &Tables) {
         tables.append("acme", &flights(), flight_rows(part * FLIGHTS / 3, FLIGHTS / 3)).await;
     }
     let airlines = TableName::new("datasets", "airlines");
-    let names = Schema::new(vec![Field::new("carrier", DataType::Utf8, true), Field::new("name", DataType::Utf8, true)]);
+    let names =
+        Schema::new(vec![Field::new("carrier", DataType::Utf8, true), Field::new("name", DataType::Utf8, true)]);
     let text = |values: &[&str]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
     let rows = |carriers: &[&str], titles: &[&str]| {
         RecordBatch::try_new(Arc::new(names.clone()), vec![text(carriers), text(titles)]).unwrap()
