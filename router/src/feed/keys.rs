@@ -46,7 +46,7 @@ impl KeySets {
                         self.knowledge.metrics.refused_data.get_or_create(&label).inc();
                     }
                     complaint.about(NAME, &error);
-                    backoff.next()
+                    backoff.pause()
                 }
             };
             tokio::select! {

@@ -115,7 +115,7 @@ impl Backoff {
         self.0 = Self::LEAST;
     }
 
-    pub fn next(&mut self) -> Duration {
+    pub fn pause(&mut self) -> Duration {
         let pause = self.0;
         self.0 = (pause * 2).min(Self::MOST);
         pause.mul_f64(rand::rng().random_range(0.75..1.25))

@@ -43,7 +43,7 @@ impl Revocations {
                 Err(error) => {
                     self.knowledge.metrics.feed_failures.get_or_create(&FeedLabel { feed: NAME }).inc();
                     complaint.about(NAME, &error);
-                    backoff.next()
+                    backoff.pause()
                 }
             };
             tokio::time::sleep(pause).await;
@@ -80,11 +80,13 @@ impl Revocations {
 
     async fn take(&self, lines: Vec<Vec<u8>>) -> Result<(), FeedError> {
         let mut revoked: Option<Revoked> = None;
+        let mut full = false;
         for line in lines.iter().filter(|line| !line.is_empty()) {
             let revocation: Revocation = serde_json::from_slice(line).map_err(|e| FeedError::Shape(e.to_string()))?;
             let revoked = revoked.get_or_insert_with(|| Revoked::clone(&self.knowledge.revoked()));
-            if !revoked.add(revocation) {
-                return Err(FeedError::Full);
+            full = !revoked.add(revocation);
+            if full {
+                break;
             }
         }
         let Some(mut revoked) = revoked else { return Ok(()) };
@@ -95,6 +97,6 @@ impl Revocations {
             Ok(payload) => keep(&self.knowledge.shelves.revocations, seq, payload).await,
             Err(error) => tracing::error!(%error, "revocations have no JSON form"),
         }
-        Ok(())
+        if full { Err(FeedError::Full) } else { Ok(()) }
     }
 }

@@ -53,7 +53,7 @@ impl Routing {
             }
             self.knowledge.metrics.feed_failures.get_or_create(&label).inc();
             tokio::select! {
-                () = tokio::time::sleep(backoff.next()) => {}
+                () = tokio::time::sleep(backoff.pause()) => {}
                 () = self.knowledge.table_wanted.notified() => tokio::time::sleep(Backoff::LEAST).await,
             }
         }

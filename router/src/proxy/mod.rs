@@ -21,7 +21,7 @@ use pingora::{Error, ErrorType, Result};
 
 use crate::access_log::AccessLog;
 use crate::config::Limits;
-use crate::decision::{By, Destination, Door, Known, Refusal, Rules, decide, place};
+use crate::decision::{Destination, Door, Known, Refusal, Rules, decide, place};
 use crate::knowledge::Knowledge;
 use crate::shutdown::InFlight;
 use crate::token::TokenError;
@@ -349,13 +349,5 @@ impl ProxyHttp for Proxy {
     fn request_summary(&self, session: &Session, exchange: &Exchange) -> String {
         let header = session.req_header();
         format!("{} {} {}", exchange.request_id, header.method, header.uri.path())
-    }
-}
-
-/// How a placement was found, in words.
-pub fn by_name(by: By) -> &'static str {
-    match by {
-        By::Host => "host",
-        By::Token => "token",
     }
 }
