@@ -19,6 +19,7 @@ pub struct ClientSecret {
 #[derive(Clone)]
 pub struct Tenant {
     pub id: String,
+    pub organisation: String,
     pub cell: String,
     pub user: ClientSecret,
     token: String,
@@ -67,17 +68,18 @@ impl Admin {
         Answer::of(request).await
     }
 
-    /// A tenant in `cell`, and a machine user with `scopes` in it; waits until the cell knows it.
-    pub async fn tenant(&self, id: &str, cell: &str, scopes: &[&str], flight: SocketAddr) -> anyhow::Result<Tenant> {
-        let organisation = format!("{id}-corp");
+    /// A tenant of `organisation` in `cell`, and a machine user who may do everything in it; waits until the
+    /// cell knows it.
+    pub async fn tenant(&self, id: &str, organisation: &str, cell: &str, flight: SocketAddr) -> anyhow::Result<Tenant> {
         let body = json!({ "id": organisation, "name": organisation });
         self.call(Method::POST, "/api/v1/organisations", Some(body)).await?.good()?;
         let body = json!({ "id": id, "organisation": organisation, "cell": cell });
         self.call(Method::POST, "/api/v1/tenants", Some(body)).await?.good()?;
-        let user = self.member(id, &organisation, scopes).await?;
+        let user = self.member(id, organisation, &["*"]).await?;
         let token = token(&self.http, &user, Some(id)).await?;
         let http = self.http.clone();
-        let tenant = Tenant { id: id.to_owned(), cell: cell.to_owned(), user, token, http, flight };
+        let (cell_name, organisation) = (cell.to_owned(), organisation.to_owned());
+        let tenant = Tenant { id: id.to_owned(), organisation, cell: cell_name, user, token, http, flight };
         eventually(&format!("tenant {id} is served by {cell}"), || async {
             let me = tenant.get("/api/v1/me").await?;
             anyhow::ensure!(me["cell"] == cell, "served by {}", me["cell"]);

@@ -3,6 +3,7 @@
 import pyarrow
 from pyiceberg.catalog import load_catalog
 from pyiceberg.exceptions import RESTError
+from pyiceberg.types import StringType
 
 from place import FOREIGN, HTTP, TENANT, TOKEN, report
 
@@ -18,7 +19,7 @@ table = catalog.create_table("lab.squares", schema=rows.schema)
 table.append(rows)
 table.append(rows)
 with table.update_schema() as update:
-    update.add_column("note", "string")
+    update.add_column("note", StringType())
 written = catalog.load_table("lab.squares").scan().to_arrow()
 
 try:

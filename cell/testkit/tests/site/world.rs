@@ -9,6 +9,9 @@ use crate::rows;
 pub const SHARED: &str = "shared-1";
 pub const DEDICATED: &str = "dedicated-1";
 
+/// The organisation that has [`DEDICATED`] for itself; the demo's file tenant is of it too.
+const OWNER: &str = "globex-corp";
+
 pub struct World {
     pub site: Site,
     pub admin: Admin,
@@ -47,11 +50,10 @@ impl World {
     async fn furnish(site: &Site) -> anyhow::Result<impl FnOnce(Site) -> Self + use<>> {
         let http = Http::new(site.http())?;
         let admin = Admin::sign_in(&http, &administrator(site)?).await?;
-        let all = &["*"];
         let flight = site.flight();
-        let acme = admin.tenant("acme-test", SHARED, all, flight).await?;
-        let neighbour = admin.tenant("neighbour", SHARED, all, flight).await?;
-        let globex = admin.tenant("globex-test", DEDICATED, all, flight).await?;
+        let acme = admin.tenant("acme-test", "acme-test-corp", SHARED, flight).await?;
+        let neighbour = admin.tenant("neighbour", "neighbour-corp", SHARED, flight).await?;
+        let globex = admin.tenant("globex-test", OWNER, DEDICATED, flight).await?;
         let orders = rows::dataset(&acme, "orders").await?;
         rows::upload(&acme, &orders, rows::csv(0, 100)).await?;
         let secrets = [hide(&neighbour).await?, hide(&globex).await?];
@@ -71,12 +73,14 @@ impl World {
         // Tests run again in the other arrangement: every run has tenants of its own.
         let suffix = uuid::Uuid::new_v4().simple().to_string();
         let id = format!("{name}-{}", suffix.get(..8).unwrap_or_default());
-        self.admin.tenant(&id, cell, &["*"], self.site.flight()).await
+        let own = format!("{id}-corp");
+        let organisation = if cell == DEDICATED { OWNER } else { own.as_str() };
+        self.admin.tenant(&id, organisation, cell, self.site.flight()).await
     }
 
     /// The same tenant seen by a new member with `scopes`.
     pub async fn member(&self, tenant: &Tenant, scopes: &[&str]) -> anyhow::Result<Tenant> {
-        let user = self.admin.member(&tenant.id, &format!("{}-corp", tenant.id), scopes).await?;
+        let user = self.admin.member(&tenant.id, &tenant.organisation, scopes).await?;
         tenant.as_user(user).await
     }
 }
