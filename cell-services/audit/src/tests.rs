@@ -1,3 +1,5 @@
+mod postgres;
+
 use contracts::TenantId;
 use serde_json::json;
 use time::OffsetDateTime;

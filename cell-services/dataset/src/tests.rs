@@ -1,4 +1,5 @@
 mod intake;
+mod postgres;
 mod values;
 
 use time::{Duration, OffsetDateTime};

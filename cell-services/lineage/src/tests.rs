@@ -1,3 +1,5 @@
+mod postgres;
+
 use contracts::events::{DatasetTransactionCommitted, LineageDataset, LineageRunEvent};
 use contracts::{Envelope, TenantId};
 use serde_json::{Map, json};

@@ -56,13 +56,14 @@ fn observe(
     let failed = |e| Error::unreadable(&source.name, reason(&e));
     let mut seen = false;
     loop {
+        // An empty buffer would tell the decoder that the file is over: the cut row would count as whole.
+        if sample.is_empty() && !whole && decoder.capacity() > 0 {
+            return Ok(seen);
+        }
         let consumed = decoder.decode(sample).map_err(failed)?;
         sample = &sample[consumed..];
         let ended = consumed == 0 && sample.is_empty();
-        if decoder.capacity() > 0 && !(ended && whole) {
-            if ended {
-                return Ok(seen);
-            }
+        if decoder.capacity() > 0 && !ended {
             continue;
         }
         let Some(batch) = decoder.flush().map_err(failed)? else { return Ok(seen) };

@@ -91,6 +91,18 @@ async fn a_value_that_does_not_fit_later_is_named_by_row_and_column() {
 }
 
 #[tokio::test]
+async fn a_sample_may_end_anywhere_in_a_row() {
+    let file = source(Format::Csv, "a,b,c\n1,\"x,\n\",2013-01-01\n2,y,2013-01-02\n").await;
+    for sample_bytes in 7..=file.bytes {
+        let settings = Settings { sample_bytes, ..Settings::default() };
+        let Shape::Columns(columns) = intake::infer(&file, &Dialect::default(), &settings).await.unwrap() else {
+            panic!()
+        };
+        assert_eq!(columns.len(), 3, "{sample_bytes}");
+    }
+}
+
+#[tokio::test]
 async fn hostile_csv_is_refused_with_a_reason_and_never_guessed_at() {
     for (text, part) in [
         ("", "no column"),
