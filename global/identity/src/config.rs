@@ -26,6 +26,8 @@ pub struct Settings {
     pub failures_per_account_and_address: i32,
     pub failures_per_account: i32,
     pub failures_per_address: i32,
+    /// Device sign-ins that one address may start in one window.
+    pub device_starts_per_address: i32,
     pub failure_window_seconds: i64,
     /// Password hashes computed at the same time; each takes 19 MiB and a core.
     pub concurrent_hashes: usize,
@@ -45,6 +47,7 @@ impl Default for Settings {
             failures_per_account_and_address: 5,
             failures_per_account: 50,
             failures_per_address: 200,
+            device_starts_per_address: 100,
             failure_window_seconds: 900,
             concurrent_hashes: 2,
         }

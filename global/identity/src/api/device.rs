@@ -10,7 +10,7 @@ use kit::fault::{Kind, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::oauth::{OAuthProblem, form, no_store, wanted};
+use super::oauth::{OAuthProblem, form, no_store, oauth_problem, wanted};
 use super::{Address, Query};
 use crate::Identity;
 use crate::ops::device;
@@ -42,13 +42,14 @@ pub struct DeviceResponse {
 )]
 pub async fn authorise(
     State(identity): State<Identity>,
+    Address(address): Address,
     body: Result<Form<DeviceRequest>, FormRejection>,
 ) -> Result<Response, OAuthProblem> {
     let request = form(body)?;
-    let invalid = |error: crate::Error| OAuthProblem::new("invalid_request", error.to_string());
-    let wanted = wanted(request.tenant.as_deref(), request.scope.as_deref()).map_err(invalid)?;
+    let refused = |error| oauth_problem(error, "invalid_request");
+    let wanted = wanted(request.tenant.as_deref(), request.scope.as_deref()).map_err(refused)?;
     let client = request.client_id.unwrap_or_default();
-    let started = device::start(&identity, &client, &wanted).await.map_err(invalid)?;
+    let started = device::start(&identity, &client, &wanted, &address).await.map_err(refused)?;
     let page = format!("{}/device", identity.0.settings.public_url);
     Ok(no_store(
         StatusCode::OK,

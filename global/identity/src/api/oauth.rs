@@ -83,8 +83,8 @@ impl OAuthProblem {
     }
 }
 
-/// `bad_credentials` is what they are called depends on the grant.
-fn oauth_problem(error: Error, bad_credentials: &'static str) -> OAuthProblem {
+/// `bad_credentials` is the grant's own name for credentials that are not valid.
+pub fn oauth_problem(error: Error, bad_credentials: &'static str) -> OAuthProblem {
     match error {
         Error::BadCredentials if bad_credentials == "invalid_client" => {
             OAuthProblem { status: 401, ..OAuthProblem::new(bad_credentials, error.to_string()) }

@@ -21,10 +21,11 @@ pub struct Started {
     pub interval: i32,
 }
 
-pub async fn start(identity: &Identity, client: &str, wanted: &Wanted) -> Result<Started, Error> {
+pub async fn start(identity: &Identity, client: &str, wanted: &Wanted, address: &str) -> Result<Started, Error> {
     if client.is_empty() || client.len() > 100 {
         return Err(Error::Invalid("client_id is required"));
     }
+    password::device_started(identity, address).await?;
     let settings = &identity.0.settings;
     let (device, user_code) = (random::opaque(Purpose::Device)?, random::user_code()?);
     let grant = DeviceGrant {

@@ -41,6 +41,7 @@ impl Throttle {
         Ok(())
     }
 
+    /// Counts one more for every key.
     async fn failed(&self, identity: &Identity) -> Result<(), Error> {
         let now = ops::now();
         let mut db = identity.0.pool.begin().await?;
@@ -79,6 +80,15 @@ pub async fn user(identity: &Identity, email: &str, password: String, address: &
             Err(Error::BadCredentials)
         }
     }
+}
+
+/// Counts a device sign-in that anybody may start, and refuses more than a window's worth.
+pub async fn device_started(identity: &Identity, address: &str) -> Result<(), Error> {
+    let key = identity.0.pepper.hash("device", address.as_bytes());
+    let window = Duration::seconds(identity.0.settings.failure_window_seconds);
+    let starts = Throttle { keys: vec![(key, identity.0.settings.device_starts_per_address)], window };
+    starts.check(identity).await?;
+    starts.failed(identity).await
 }
 
 /// Runs a check of a strong secret: failures count against the address alone, so that a stranger

@@ -125,7 +125,7 @@ async fn signing_out_ends_the_session_by_either_token() -> Done {
 async fn a_device_gets_its_token_once_and_only_after_a_person_agreed() -> Done {
     let identity = identity().await?;
     ada(&identity, &["*"]).await?;
-    let started = device::start(&identity, "cyto", &in_tenant("acme")).await?;
+    let started = device::start(&identity, "cyto", &in_tenant("acme"), HERE).await?;
     let pending = device::collect(&identity, &started.device_code).await?;
     assert!(matches!(pending, Collected::Wait(Poll::Pending)));
     let hasty = device::collect(&identity, &started.device_code).await?;
@@ -145,9 +145,21 @@ async fn a_device_gets_its_token_once_and_only_after_a_person_agreed() -> Done {
     let again = device::collect(&identity, &started.device_code).await?;
     assert!(matches!(again, Collected::Wait(Poll::Expired)));
 
-    let refused = device::start(&identity, "cyto", &in_tenant("acme")).await?;
+    let refused = device::start(&identity, "cyto", &in_tenant("acme"), HERE).await?;
     decide(refused.user_code, false).await?;
     let denied = device::collect(&identity, &refused.device_code).await?;
     assert!(matches!(denied, Collected::Wait(Poll::Denied)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_start_device_sign_ins_without_end() -> Done {
+    let identity = identity_with(Settings { device_starts_per_address: 2, ..Settings::default() }).await?;
+    for _ in 0..2 {
+        device::start(&identity, "cyto", &in_tenant("acme"), HERE).await?;
+    }
+    let third = device::start(&identity, "cyto", &in_tenant("acme"), HERE).await;
+    assert!(matches!(third, Err(Error::Throttled { .. })));
+    assert!(device::start(&identity, "cyto", &in_tenant("acme"), "10.0.0.1").await.is_ok());
     Ok(())
 }
