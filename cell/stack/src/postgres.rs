@@ -92,7 +92,7 @@ impl Postgres {
             "# Written by cyto; changed at every start.\n\
              listen_addresses = '{address}'\nport = {port}\nunix_socket_directories = ''\n\
              max_connections = {connections}\npassword_encryption = 'scram-sha-256'\n\
-             shared_buffers = 32MB\nio_method = sync\njit = off\nhuge_pages = off\n\
+             shared_buffers = 32MB\nio_method = sync\njit = off\nmax_parallel_workers_per_gather = 0\nhuge_pages = off\n\
              max_wal_size = 512MB\nmin_wal_size = 64MB\nwal_level = logical\n\
              autovacuum_max_workers = 2\nautovacuum_naptime = 30s\n\
              timezone = 'UTC'\nlog_timezone = 'UTC'\nlc_messages = 'C.UTF-8'\n\

@@ -49,9 +49,7 @@ pub async fn run(args: Args, place: &Place) -> anyhow::Result<ExitCode> {
     let parts = Parts::in_cache()?;
     if args.fix {
         install_tools()?;
-        for name in parts.of_a_site() {
-            parts.ensure(name, &progress::reporter()).await?;
-        }
+        parts.mend(&progress::reporter()).await?;
     }
     let mut checks = tools();
     checks.push(Check::of("java", stack::java::find().map(|p| p.display().to_string()).map_err(|e| e.to_string())));

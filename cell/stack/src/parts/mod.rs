@@ -159,6 +159,19 @@ impl Parts {
         findings
     }
 
+    /// Fetches what is missing and fetches again what is broken.
+    pub async fn mend(&self, reporter: &Reporter) -> Result<()> {
+        for part in self.list.iter().filter(|part| part.only.is_none()) {
+            let tree = self.ensure(&part.name, reporter).await?;
+            if let Err(error) = version_of(part, &tree).await {
+                reporter.say(format!("{}: {error}; fetching it again", part.name));
+                self.forget(&part.name)?;
+                self.ensure(&part.name, reporter).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes a part's trees, so that the next [`Parts::ensure`] fetches it again.
     pub fn forget(&self, name: &str) -> Result<()> {
         remove_tree(&self.cache.join(&self.part(name)?.name))

@@ -17,7 +17,8 @@ pub(crate) enum Unprivileged {
     /// A user namespace where root's files belong to `nobody`: nothing changes owner, and a state
     /// folder below root's closed home works.
     Namespace,
-    /// No user namespaces here: become `nobody`. Its files must belong to it and be reachable.
+    /// No user namespaces (most containers): become `nobody`, who owns the data and keeps one
+    /// capability, to pass through folders that only root may enter.
     SwitchUser,
 }
 
@@ -25,64 +26,58 @@ static CHOICE: OnceLock<Unprivileged> = OnceLock::new();
 
 impl Unprivileged {
     pub(crate) fn of_this_machine() -> Self {
-        *CHOICE.get_or_init(|| {
-            if !nix::unistd::Uid::effective().is_root() {
-                return Self::AsWeAre;
-            }
-            let mut words = Self::Namespace.prefix().into_iter();
-            let works = Command::new(words.next().unwrap_or_default())
-                .args(words)
-                .arg("true")
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status()
-                .is_ok_and(|status| status.success());
-            if works { Self::Namespace } else { Self::SwitchUser }
+        *CHOICE.get_or_init(|| match nix::unistd::Uid::effective().is_root() {
+            false => Self::AsWeAre,
+            true if Self::Namespace.works() => Self::Namespace,
+            true => Self::SwitchUser,
         })
     }
 
-    pub(super) fn prefix(self) -> Vec<OsString> {
-        let words: Vec<String> = match self {
-            Self::AsWeAre => Vec::new(),
-            Self::Namespace => {
-                vec![
-                    "unshare".into(),
-                    "--user".into(),
-                    format!("--map-user={UID}"),
-                    format!("--map-group={UID}"),
-                    "--".into(),
-                ]
-            }
-            Self::SwitchUser => vec![
-                "setpriv".into(),
-                format!("--reuid={UID}"),
-                format!("--regid={UID}"),
-                "--clear-groups".into(),
-                "--".into(),
-            ],
-        };
-        words.into_iter().map(OsString::from).collect()
+    fn works(self) -> bool {
+        let mut words = self.prefix().into_iter();
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).arg("true").stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
     }
 
-    /// Makes `dir` usable for the process: only the switched user needs it to own the folder.
-    pub(crate) fn own(self, dir: &Path) -> Result<()> {
+    pub(super) fn prefix(self) -> Vec<OsString> {
+        let text = match self {
+            Self::AsWeAre => String::new(),
+            Self::Namespace => format!("unshare --user --map-user={UID} --map-group={UID} --"),
+            // access(2) looks at capabilities of another user than root only with no_setuid_fixup.
+            Self::SwitchUser => format!(
+                "setpriv --reuid={UID} --regid={UID} --clear-groups --securebits=+no_setuid_fixup \
+                 --inh-caps=-all,+dac_override --ambient-caps=-all,+dac_override --"
+            ),
+        };
+        text.split_whitespace().map(OsString::from).collect()
+    }
+
+    /// Makes `path` usable for the process: only the switched user needs to own it.
+    pub(crate) fn own(self, path: &Path) -> Result<()> {
         if self != Self::SwitchUser {
             return Ok(());
         }
-        std::os::unix::fs::chown(dir, Some(UID), Some(UID)).map_err(|source| Error::Io {
+        std::os::unix::fs::chown(path, Some(UID), Some(UID)).map_err(|source| Error::Io {
             what: "cannot give to nobody",
-            path: dir.to_owned(),
+            path: path.to_owned(),
             source,
-        })?;
-        use std::os::unix::fs::PermissionsExt;
-        let closed =
-            dir.ancestors().skip(1).find(|parent| parent.metadata().is_ok_and(|m| m.permissions().mode() & 0o001 == 0));
-        match closed {
-            Some(parent) => Err(Error::Missing {
-                what: format!("Postgres cannot run as root here and {} is closed to other users", parent.display()),
-                remedy: "run as a normal user, or put the state in a folder that others may enter (CYTO_STATE)".into(),
-            }),
-            None => Ok(()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_way_of_running_unprivileged_is_root() {
+        let own = nix::unistd::Uid::effective();
+        let ways = [Unprivileged::Namespace, Unprivileged::SwitchUser];
+        for way in ways.into_iter().filter(|way| own.is_root() && way.works()) {
+            let mut words = way.prefix().into_iter();
+            let output = Command::new(words.next().unwrap()).args(words).args(["id", "-u"]).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "65534", "{way:?}");
         }
     }
 }
