@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use contracts::events::STREAMING_RECORD_ACCEPTED;
 use event_bus_data::{DataConsumer, Letter, Position, Reason, RecordView};
+use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use kit::fault::chain;
 use kit::{Fault, Kind};
@@ -20,6 +21,8 @@ use crate::error::Error;
 /// Records taken from the client at once.
 const TAKE: usize = 20_000;
 const WAIT: Duration = Duration::from_millis(200);
+/// Dead letters on their way at the same time.
+const LETTERS_AT_ONCE: usize = 256;
 /// Pauses between tries while something is away.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -199,8 +202,14 @@ async fn bury_all(
     stopping: &CancellationToken,
 ) -> Result<(), Error> {
     tracing::error!(tenant = %rows.tenant, %stream, rows = rows.len(), code, detail, "rows given up");
-    for (at, place) in rows.places.iter().enumerate() {
-        patiently(stopping, || bury_row(app, stream, rows, *place, rows.row(at), Reason { code, detail })).await?;
+    let all: Vec<usize> = (0..rows.len()).collect();
+    for together in all.chunks(LETTERS_AT_ONCE) {
+        let letters = together.iter().map(|at| {
+            patiently(stopping, move || {
+                bury_row(app, stream, rows, rows.places[*at], rows.row(*at), Reason { code, detail })
+            })
+        });
+        try_join_all(letters).await?;
     }
     let scope = app.scope(&rows.tenant, rows.generation);
     if let Err(error) = record::record_dead(app, &scope, stream, rows.len() as u64).await {
