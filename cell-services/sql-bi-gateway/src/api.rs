@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use arrow_flight::error::FlightError;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use contracts::claims::scope::SQL_READ;
+use futures::{StreamExt, stream};
 use http::header::CONTENT_TYPE;
 use kit::http::{Json, Page, PageRequest};
 use kit::{Problem, Scope};
@@ -17,8 +19,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::ops::Edge;
-use crate::rows;
+use crate::ops::{self, Edge};
+use crate::rows::{self, Lines};
 use crate::store::Past;
 
 pub fn routes() -> OpenApiRouter<Arc<Edge>> {
@@ -116,13 +118,23 @@ async fn run(
     }
     let id = statement.id;
     let messages = edge.statement(&scope, statement).await?;
-    let mut response = Body::from_stream(rows::lines(messages)).into_response();
+    let mut response = Body::from_stream(begun(rows::lines(messages)).await?).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("application/x-ndjson"));
     if let Ok(id) = http::HeaderValue::from_str(&id.to_string()) {
         headers.insert("statement-id", id);
     }
     Ok(response)
+}
+
+/// Waits for the first rows: a statement that fails before them is answered with its problem and not
+/// with a body that breaks off.
+async fn begun(mut lines: Lines) -> Result<Lines, Problem> {
+    let first = match lines.next().await {
+        Some(Err(FlightError::Tonic(status))) => return Err(ops::problem(&status)),
+        first => first,
+    };
+    Ok(stream::iter(first).chain(lines).boxed())
 }
 
 /// Statements that ran, newest first: one's own, or everybody's with audit:read

@@ -90,7 +90,7 @@ impl Service for SqlEdge {
 fn engine(context: &Context, settings: &Settings) -> Result<EngineBackend, StartError> {
     let bucket = Bucket::connect(&context.bucket).map_err(|e| StartError::new("the bucket cannot be used", e))?;
     let peer = context.peers.http(ICEBERG_CATALOG).map_err(|e| StartError::new("the catalog cannot be called", e))?;
-    let outline = LakeOutline::new(Arc::new(Lake::new(Catalog::new(peer), bucket)));
+    let outline = LakeOutline::new(Arc::new(Lake::new(SQL_BI_GATEWAY, Catalog::new(peer), bucket)));
     let engine = Engine::new(Arc::new(outline), settings.limits.clone())
         .map_err(|e| StartError::new("the engine cannot start", e))?;
     Ok(EngineBackend(Arc::new(engine)))

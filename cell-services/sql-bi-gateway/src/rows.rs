@@ -16,6 +16,9 @@ use serde_json::Value;
 
 use crate::error::Error;
 
+/// A result as NDJSON, one piece per batch.
+pub type Lines = BoxStream<'static, Result<Bytes, FlightError>>;
+
 /// One row of parameters, `$1` first.
 pub fn parameters(values: &[Value]) -> Result<RecordBatch, Error> {
     let columns: Vec<ArrayRef> =
@@ -44,7 +47,7 @@ fn column(index: usize, value: &Value) -> Result<ArrayRef, Error> {
 
 /// One JSON object per row and line. A failure ends the stream with an error, so that the HTTP body
 /// breaks off instead of looking complete.
-pub fn lines(messages: Messages) -> BoxStream<'static, Result<Bytes, FlightError>> {
+pub fn lines(messages: Messages) -> Lines {
     FlightRecordBatchStream::new_from_flight_data(messages.map_err(FlightError::from))
         .map(|batch| Ok(Bytes::from(json(&batch?)?)))
         .boxed()

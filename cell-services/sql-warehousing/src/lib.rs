@@ -44,7 +44,7 @@ impl Service for Warehousing {
         let bucket = Bucket::connect(&context.bucket).map_err(|e| StartError::new("the bucket cannot be used", e))?;
         let peer =
             context.peers.http(ICEBERG_CATALOG).map_err(|e| StartError::new("the catalog cannot be called", e))?;
-        let lake = Arc::new(Lake::new(Catalog::new(peer), bucket));
+        let lake = Arc::new(Lake::new(SQL_WAREHOUSING, Catalog::new(peer), bucket));
         let engine =
             Engine::new(lake, settings.limits.clone()).map_err(|e| StartError::new("the engine cannot start", e))?;
         let sealer = Sealer::new(&context.seal_key).map_err(|e| StartError::new("the seal key cannot be used", e))?;

@@ -1,5 +1,6 @@
 //! The engine: binds a statement to a tenant's tables, then runs it within its limits.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
@@ -75,7 +76,10 @@ impl Engine {
     /// `runtime` knows the object stores that `source`'s tables are read from.
     pub fn new(source: Arc<dyn TableSource>, limits: Limits) -> Result<Self> {
         let mode = match &limits.spill_folder {
-            Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
+            Some(folder) => {
+                empty(folder).map_err(|error| Error::Storage(Box::new(error)))?;
+                DiskManagerMode::Directories(vec![folder.clone()])
+            }
             None => DiskManagerMode::OsTmpDirectory,
         };
         let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(limits.spill);
@@ -165,6 +169,14 @@ impl Engine {
         catalog.default_schema = catalog::SEARCH_PATH.to_owned();
         Ok(state)
     }
+}
+
+/// Removes what a killed process left behind; the folder is this engine's alone.
+fn empty(folder: &Path) -> std::io::Result<()> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)?;
+    }
+    std::fs::create_dir_all(folder)
 }
 
 fn settings() -> Result<ConfigOptions> {

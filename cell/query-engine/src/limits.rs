@@ -22,7 +22,8 @@ pub struct Limits {
     pub total_memory: usize,
     /// Spill files of all statements together.
     pub spill: u64,
-    /// Folder of spill files; the system's temporary folder when absent.
+    /// Folder of spill files, emptied when the engine starts; the system's temporary folder when
+    /// absent.
     pub spill_folder: Option<PathBuf>,
     pub statement_seconds: u64,
     /// Length of a statement's text.

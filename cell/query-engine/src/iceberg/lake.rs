@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use contracts::TenantId;
+use contracts::claims::scope::ALL;
 use datafusion::arrow::datatypes::SchemaRef;
 use iceberg::spec::TableMetadata;
-use kit::Scope;
+use kit::{Actor, Scope};
 use lakehouse::{Bucket, Catalog, LoadedTable, Namespace};
 use moka::future::Cache;
 
@@ -50,6 +51,8 @@ type Key = (TenantId, String, Option<i64>);
 
 /// The cell's Iceberg tables, one tenant at a time.
 pub struct Lake {
+    /// Name of the service that reads.
+    reader: &'static str,
     catalog: Catalog,
     bucket: Bucket,
     tables: Cache<Key, Arc<IcebergTable>>,
@@ -62,19 +65,25 @@ impl std::fmt::Debug for Lake {
 }
 
 impl Lake {
-    pub fn new(catalog: Catalog, bucket: Bucket) -> Self {
+    /// `reader` is the service's own name: whoever may query need not hold the catalog's scopes too,
+    /// so the catalog is asked by the service, for the caller's tenant.
+    pub fn new(reader: &'static str, catalog: Catalog, bucket: Bucket) -> Self {
         let tables = Cache::builder()
             .max_capacity(CACHED_METRICS)
             .weigher(|_, table: &Arc<IcebergTable>| table.weight())
             .build();
-        Self { catalog, bucket, tables }
+        Self { reader, catalog, bucket, tables }
+    }
+
+    fn as_reader(&self, scope: &Scope) -> Scope {
+        Scope { actor: Actor::Service(self.reader.to_owned()), scopes: ALL.to_owned(), ..scope.clone() }
     }
 
     /// What the catalog says of a table now; a name the catalog cannot have is no table.
     pub(super) async fn load(&self, scope: &Scope, namespace: &str, table: &str) -> Result<Option<Loaded>> {
         let Ok(namespace) = namespace.parse::<Namespace>() else { return Ok(None) };
         let Ok(name) = lakehouse::TableName::new(namespace, table) else { return Ok(None) };
-        match self.catalog.load(scope, &name).await {
+        match self.catalog.load(&self.as_reader(scope), &name).await {
             Ok(table) => Ok(Some(Loaded { table })),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(Error::catalog(error)),
@@ -111,6 +120,7 @@ impl Lake {
 #[async_trait]
 impl TableSource for Lake {
     async fn namespaces(&self, scope: &Scope) -> Result<Vec<String>> {
+        let scope = &self.as_reader(scope);
         let mut found = Vec::new();
         let mut open = vec![None];
         while let Some(parent) = open.pop() {
@@ -125,7 +135,7 @@ impl TableSource for Lake {
 
     async fn tables(&self, scope: &Scope, namespace: &str) -> Result<Vec<String>> {
         let Ok(namespace) = namespace.parse::<Namespace>() else { return Ok(Vec::new()) };
-        match self.catalog.tables(scope, &namespace).await {
+        match self.catalog.tables(&self.as_reader(scope), &namespace).await {
             Ok(tables) => Ok(tables.iter().map(|table| table.name().to_owned()).collect()),
             Err(error) if error.is_not_found() => Ok(Vec::new()),
             Err(error) => Err(Error::catalog(error)),
