@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use contracts::TenantId;
@@ -14,7 +15,7 @@ use kit::service::BucketEndpoint;
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig, UpdateVersion};
 use tokio::io::AsyncWriteExt;
 
 use crate::error::{Error, Result};
@@ -23,6 +24,10 @@ use crate::error::{Error, Result};
 const PART_BYTES: usize = 8 * 1024 * 1024;
 /// Parts of one upload in flight: together with the part being filled they bound its memory.
 const PARTS_IN_FLIGHT: usize = 2;
+
+/// How long a call is repeated while the store is away, before the caller is told.
+const RETRY_FOR: Duration = Duration::from_secs(15);
+const RETRIES: usize = 6;
 
 /// A cell's bucket, with the cell's own credentials.
 #[derive(Clone)]
@@ -58,6 +63,7 @@ impl Bucket {
             .with_virtual_hosted_style_request(false)
             .with_allow_http(plain_http_allowed(&endpoint.endpoint)?)
             .with_conditional_put(S3ConditionalPut::ETagMatch)
+            .with_retry(RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_FOR, ..RetryConfig::default() })
             .build()
             .map_err(Error::store("be configured for", &Path::default()))?;
         Ok(Self::over(Arc::new(store), &endpoint.name))

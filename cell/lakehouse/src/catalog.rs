@@ -201,7 +201,12 @@ impl Catalog {
         updates: &[TableUpdate],
     ) -> Result<LoadedTable> {
         let body = json!({ "identifier": name, "requirements": requirements, "updates": updates });
-        loaded(name, committed(self.request(scope, Method::POST, &table_path(name))?.json(&body)).await?).await
+        let response = committed(self.request(scope, Method::POST, &table_path(name))?.json(&body)).await?;
+        loaded(name, response).await.map_err(|error| match error {
+            // It was accepted, and the answer broke off on the way.
+            Error::Answer(source) => Error::CommitUnknown(Some(source)),
+            other => other,
+        })
     }
 
     /// Several tables' commits, all or none.

@@ -44,6 +44,10 @@ fn rows(from: i32, count: i32) -> RecordBatch {
 }
 
 fn table(bucket: &TenantBucket) -> LoadedTable {
+    table_of(bucket, FormatVersion::V2)
+}
+
+fn table_of(bucket: &TenantBucket, version: FormatVersion) -> LoadedTable {
     let schema = schema::from_arrow(&columns()).unwrap();
     let location = bucket.location("iceberg/streams/flights-1");
     let metadata = TableMetadataBuilder::new(
@@ -51,7 +55,7 @@ fn table(bucket: &TenantBucket) -> LoadedTable {
         UnboundPartitionSpec::default(),
         SortOrder::unsorted_order(),
         location,
-        FormatVersion::V2,
+        version,
         HashMap::new(),
     )
     .unwrap()
@@ -161,6 +165,21 @@ async fn totals_grow_with_appends_and_restart_with_an_overwrite() {
         100,
         "history stays readable"
     );
+}
+
+#[tokio::test]
+async fn a_table_of_version_3_gets_its_row_ids() {
+    let bucket = acme(&bucket());
+    let mut table = table_of(&bucket, FormatVersion::V3);
+    for n in 0..3 {
+        let made = written(&bucket, &table, rows(n * 10, 10)).await;
+        table = appended(&bucket, &table, made.files).await;
+    }
+    assert_eq!(table.metadata.next_row_id(), 30);
+    assert_eq!(table.metadata.current_snapshot().unwrap().row_range(), Some((20, 10)));
+    let commit = snapshot::overwrite_all(&bucket, &table, Vec::new(), Extra::default()).await.unwrap();
+    let table = apply(&table, &commit).unwrap();
+    assert!(scan::files(&bucket, &table.metadata, None).await.unwrap().is_empty());
 }
 
 #[tokio::test]

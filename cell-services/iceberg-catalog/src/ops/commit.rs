@@ -127,14 +127,15 @@ impl Catalog {
         let bucket = self.bucket.tenant(&scope.tenant);
         let mut rows = Vec::with_capacity(changes.len());
         let mut tx = self.database.begin(scope).await?;
+        for part in changes {
+            rows.push(store::table(&mut tx, scope, &part.name).await?);
+        }
+        // After the rows: a twin that has moved them by now has left its answer with them.
         if let Some(key) = key
             && let Some(answer) = key.earlier_answer(&mut tx, scope).await?
         {
             drop(tx);
             return self.repeat(scope, answer).await;
-        }
-        for part in changes {
-            rows.push(store::table(&mut tx, scope, &part.name).await?);
         }
         drop(tx);
         let mut prepared = Vec::with_capacity(changes.len());

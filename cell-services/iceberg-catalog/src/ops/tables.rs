@@ -116,6 +116,8 @@ impl Catalog {
         key: Option<&Key>,
     ) -> Result<Option<Loaded>> {
         let mut tx = self.database.begin(scope).await?;
+        let taken = store::table(&mut tx, scope, name).await?.is_some();
+        // After the look at the table: a twin that has made it by now has left its answer with it.
         if let (false, Some(key)) = (staged, key)
             && let Some(pointer) = key.earlier_answer(&mut tx, scope).await?
         {
@@ -124,7 +126,7 @@ impl Catalog {
             return self.at(scope, &pointer).await.map(Some);
         }
         must_exist(&mut tx, scope, name.namespace()).await?;
-        if store::table(&mut tx, scope, name).await?.is_some() {
+        if taken {
             return Err(Error::TableExists);
         }
         if store::count_tables(&mut tx, scope).await? >= i64::from(self.settings.max_tables_per_tenant) {

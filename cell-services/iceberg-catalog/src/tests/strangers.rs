@@ -1,3 +1,4 @@
+use contracts::Generation;
 use http::StatusCode;
 use serde_json::{Value, json};
 use testkit::{scope, scope_with};
@@ -132,6 +133,21 @@ async fn bad_requests_get_the_envelope() -> anyhow::Result<()> {
     ] {
         let answer = rig.send(&acme, method, path, Some(body), &[]).await?;
         assert!(answer.status.is_client_error() && answer.error() != "no error", "{method} {path}: {}", answer.text);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tenant_that_has_moved_on_is_refused_by_generation() -> anyhow::Result<()> {
+    let rig = rig().await?;
+    let mut acme = scope("acme")?;
+    acme.generation = Generation(7);
+    rig.with_table(&acme, "t").await?;
+    acme.generation = Generation(6);
+    for (method, path) in [("GET", "/acme/namespaces/ns/tables/t"), ("POST", "/acme/namespaces/ns/tables/t")] {
+        let answer = rig.send(&acme, method, path, Some(json!({ "updates": [] })), &[]).await?;
+        assert_eq!(answer.status, StatusCode::MISDIRECTED_REQUEST);
+        assert_eq!(answer.headers["x-cyto-generation-required"], "7");
     }
     Ok(())
 }
