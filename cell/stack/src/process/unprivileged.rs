@@ -12,7 +12,7 @@ const UID: u32 = 65534;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unprivileged {
-    /// We are not root.
+    /// We are a user like any other.
     AsWeAre,
     /// A user namespace where root's files belong to `nobody`: nothing changes owner, and a state
     /// folder below root's closed home works.
@@ -26,10 +26,16 @@ static CHOICE: OnceLock<Unprivileged> = OnceLock::new();
 
 impl Unprivileged {
     pub(crate) fn of_this_machine() -> Self {
-        *CHOICE.get_or_init(|| match nix::unistd::Uid::effective().is_root() {
-            false => Self::AsWeAre,
-            true if Self::Namespace.works() => Self::Namespace,
-            true => Self::SwitchUser,
+        *CHOICE.get_or_init(|| {
+            let own = nix::unistd::Uid::effective();
+            // Containers may run as a number without a name; initdb insists on one.
+            let named = matches!(nix::unistd::User::from_uid(own), Ok(Some(_)));
+            match own.is_root() {
+                false if named => Self::AsWeAre,
+                _ if Self::Namespace.works() => Self::Namespace,
+                false => Self::AsWeAre,
+                true => Self::SwitchUser,
+            }
         })
     }
 
