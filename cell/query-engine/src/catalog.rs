@@ -124,10 +124,14 @@ pub(crate) async fn resolve(
     Ok(Names { catalog, pins: read, missing })
 }
 
-/// Another tenant's catalog is not forbidden, it does not exist; neither do the process's settings.
+/// Another tenant's catalog is not forbidden, it does not exist.
 fn is_elsewhere(scope: &Scope, reference: &TableReference) -> bool {
     reference.catalog().is_some_and(|catalog| catalog != scope.tenant.as_str())
-        || (reference.schema() == Some(INFORMATION_SCHEMA) && reference.table() == "df_settings")
+}
+
+/// The view of the process's settings, which are no business of a tenant.
+pub(crate) fn is_settings(name: &TableReference) -> bool {
+    name.schema() == Some(INFORMATION_SCHEMA) && name.table() == "df_settings"
 }
 
 struct Lookup<'a> {

@@ -4,6 +4,7 @@
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 
+use crate::catalog::is_settings;
 use crate::{Error, Result};
 
 /// Refuses a plan that would change anything: data, schema, session or files.
@@ -15,6 +16,7 @@ pub(crate) fn require_read_only(plan: &LogicalPlan) -> Result<()> {
             LogicalPlan::Dml(dml) => Some(dml.op.name().to_owned()),
             LogicalPlan::Copy(_) => Some("COPY".to_owned()),
             LogicalPlan::Statement(statement) => Some(statement.name().to_owned()),
+            LogicalPlan::TableScan(scan) if is_settings(&scan.table_name) => Some("reading settings".to_owned()),
             _ => None,
         };
         Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })

@@ -31,6 +31,8 @@ async fn a_statement_that_changes_something_is_refused_wherever_it_hides() {
         "copy airlines to '/tmp/x.parquet'",
         "set datafusion.execution.batch_size = 1",
         "prepare p as select 1",
+        "show all",
+        "select * from information_schema.df_settings",
         "begin",
         "commit",
     ] {
@@ -62,7 +64,6 @@ async fn another_tenants_table_does_not_exist() {
         "select * from datasets.ledger",
         "select * from ledger",
         "select * from globex.information_schema.tables",
-        "select * from information_schema.df_settings",
     ] {
         let error = rows(&acme, sql).await.expect_err(sql);
         assert_eq!(code(&error), Code::NotFound, "{sql}: {error}");
@@ -72,6 +73,7 @@ async fn another_tenants_table_does_not_exist() {
         "select table_schema, table_name from information_schema.tables where table_schema <> 'information_schema' order by 1, 2",
     );
     assert_eq!(listed.await.unwrap(), ["datasets airlines", "datasets nothing", "streams flights"]);
+    assert!(rows(&acme, "show tables").await.unwrap().iter().all(|row| row.starts_with("acme ")));
     let globex = world.client("globex/gwen").await;
     assert_eq!(rows(&globex, "select * from ledger").await.unwrap(), ["x y"]);
 }
