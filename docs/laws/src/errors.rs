@@ -36,7 +36,8 @@ const AREAS: &[&str] = &[
     "tenancy",
     "router",
     "contracts",
-    "bus",
+    "data-bus",
+    "control-bus",
     "lakehouse",
 ];
 

@@ -126,7 +126,8 @@ pub const EVENTS: &[EventDeclaration] = &[
         bus: Bus::Control { domain: "catalog", event: "table-committed" },
         key: "<table>",
         producers: &[ICEBERG_CATALOG],
-        consumers: &[crate::services::SQL_WAREHOUSING, SQL_BI_GATEWAY],
+        // For whoever subscribes next; no service of the cell needs it: tables are looked up per statement.
+        consumers: &[],
         schema: Some(schema::<TableCommitted>),
     },
 ];

@@ -65,6 +65,7 @@ fn names(info: &mut SqlInfoDataBuilder) {
     info.append(I::SqlExtraNameCharacters, "");
 }
 
+// length: a flat table of facts, one line each; cutting it would only hide the order of the protocol.
 fn language(info: &mut SqlInfoDataBuilder) {
     info.append(I::SqlKeywords, &["ANTI", "EXCLUDE", "ILIKE", "QUALIFY", "SEMI", "TRY_CAST", "UNNEST"] as &[&str]);
     info.append(
