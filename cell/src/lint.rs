@@ -144,6 +144,6 @@ mod tests {
             Path::new("Cargo.toml"),
             "[dependencies]\nevent-bus-data.workspace = true\n",
         );
-        assert_eq!(findings.len(), 2, "{findings:?}");
+        assert_eq!(findings.len(), 1, "{findings:?}");
     }
 }
