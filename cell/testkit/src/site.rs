@@ -1,8 +1,9 @@
 //! A whole site in a folder and on addresses of its own, controlled process by process.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, anyhow, ensure};
 use stack::addresses::Addresses;
@@ -24,8 +25,8 @@ pub struct Site {
     flight: SocketAddr,
     /// `None` only while everything is killed and started again.
     running: Mutex<Option<Arc<Stack>>>,
-    /// Cells that run otherwise than at the start.
-    arranged: Mutex<Arrangement>,
+    /// Cells whose services run in processes of their own.
+    apart: Mutex<BTreeSet<String>>,
 }
 
 impl Site {
@@ -43,7 +44,7 @@ impl Site {
             description,
             settings,
             running: Mutex::new(Some(Arc::new(stack))),
-            arranged: Mutex::new(Arrangement::Together),
+            apart: Mutex::default(),
         })
     }
 
@@ -80,12 +81,21 @@ impl Site {
 
     /// Spreads the services of a cell over processes; nothing happens if they are so already.
     pub async fn arrange(&self, cell: &str, wanted: Arrangement) -> anyhow::Result<()> {
-        if *self.arranged.lock().unwrap_or_else(PoisonError::into_inner) == wanted {
+        let (is_apart, wants_apart) = (self.apart().contains(cell), wanted == Arrangement::Apart);
+        if is_apart == wants_apart {
             return Ok(());
         }
         self.stack()?.arrange(cell, wanted).await?;
-        *self.arranged.lock().unwrap_or_else(PoisonError::into_inner) = wanted;
+        if wants_apart {
+            self.apart().insert(cell.to_owned());
+        } else {
+            self.apart().remove(cell);
+        }
         Ok(())
+    }
+
+    fn apart(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.apart.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Names of a cell's own processes, without its servers.
@@ -172,8 +182,12 @@ impl Site {
             ensure!(identity.gone_within(std::time::Duration::from_secs(10)).await, "{name} outlived SIGKILL");
         }
         let stack = launch(&self.settings).await?;
-        *self.arranged.lock().unwrap_or_else(PoisonError::into_inner) = Arrangement::Together;
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(stack));
+        // A start puts every cell together; those that were apart are taken apart again.
+        let apart = std::mem::take(&mut *self.apart());
+        for cell in apart {
+            self.arrange(&cell, Arrangement::Apart).await?;
+        }
         Ok(())
     }
 

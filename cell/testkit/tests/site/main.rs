@@ -1,7 +1,7 @@
 //! The whole site, from outside: real parts, two cells, one router. Started once for all tests.
 //!
-//! First with every service of a cell in one process; then the cells are restarted with each service in
-//! a process of its own, and the tests that depend on who talks to whom run again.
+//! First with every service of a cell in one process; then the shared cell is restarted with each service
+//! in a process of its own, and all tests run again.
 
 mod bodies;
 mod buses;
@@ -23,32 +23,29 @@ use testkit::{Arrangement, Case, Suite};
 
 use crate::world::World;
 
-macro_rules! together {
-    ($($test:path),* $(,)?) => {
+/// Every test in one arrangement of the shared cell; its name tells which.
+macro_rules! cases {
+    ($prefix:literal, $arrangement:expr, $($test:path),* $(,)?) => {
         vec![$(Case {
-            name: stringify!($test),
+            name: concat!($prefix, stringify!($test)),
             run: |world: std::sync::Arc<World>| Box::pin(async move {
-                world.site.arrange(world::SHARED, Arrangement::Together).await?;
+                world.site.arrange(world::SHARED, $arrangement).await?;
                 $test(world).await
             }),
         }),*]
     };
 }
 
-macro_rules! apart {
-    ($($test:path),* $(,)?) => {
-        vec![$(Case {
-            name: concat!("apart::", stringify!($test)),
-            run: |world: std::sync::Arc<World>| Box::pin(async move {
-                world.site.arrange(world::SHARED, Arrangement::Apart).await?;
-                $test(world).await
-            }),
-        }),*]
-    };
+macro_rules! all_cases {
+    ($($test:path),* $(,)?) => {{
+        let mut cases: Vec<Case<World>> = cases!["", Arrangement::Together, $($test),*];
+        cases.extend(cases!["apart::", Arrangement::Apart, $($test),*]);
+        cases
+    }};
 }
 
 fn cases() -> Vec<Case<World>> {
-    let mut cases = together![
+    all_cases![
         data::pushed_rows_are_committed_and_read_back,
         data::an_uploaded_file_is_read_back_and_replaced,
         data::bad_rows_are_named,
@@ -92,20 +89,7 @@ fn cases() -> Vec<Case<World>> {
         faults::known_tenants_work_without_the_global_plane,
         faults::a_killed_cell_keeps_acknowledged_rows,
         faults::a_killed_site_comes_back_with_its_data,
-    ];
-    cases.extend(apart![
-        data::pushed_rows_are_committed_and_read_back,
-        data::an_uploaded_file_is_read_back_and_replaced,
-        data::lineage_and_audit_tell_what_happened,
-        tokens::forged_tokens_are_refused,
-        tokens::minted_headers_of_a_client_change_nothing,
-        strangers::a_foreign_id_is_like_an_absent_one,
-        statements::foreign_tables_do_not_exist,
-        statements::a_foreign_ticket_is_refused,
-        doors::only_declared_callers_get_in,
-        faults::a_killed_cell_keeps_acknowledged_rows,
-    ]);
-    cases
+    ]
 }
 
 fn main() -> ExitCode {

@@ -38,7 +38,7 @@ pub async fn run(args: Args, place: &Place) -> anyhow::Result<ExitCode> {
     let credential = Credential::find(place, &Api::new(&site)?, &args.tenant)?;
     let session = Session::connect(&site, credential).await?;
     match script(&args)? {
-        Some(script) => run_script(&session, &script, args.format).await,
+        Some(script) => run_script(&session, &script, args.format).await.map_err(session::told),
         None => prompt::run(session, &args.tenant, place).await,
     }
 }

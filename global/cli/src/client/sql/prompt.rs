@@ -18,7 +18,7 @@ use rustyline::{Config, Context, Editor, Helper};
 
 use super::super::table::grouped;
 use super::output;
-use super::session::{Rows, Session};
+use super::session::{Rows, Session, told};
 use super::statement::split;
 use crate::place::Place;
 
@@ -115,7 +115,7 @@ async fn execute(session: &Session, sql: &str, settings: &Settings) {
     match outcome {
         Ok(summary) if settings.timing => println!("{summary}, {:.1} ms", begun.elapsed().as_secs_f64() * 1e3),
         Ok(summary) => println!("{summary}"),
-        Err(error) => eprintln!("error: {error:#}"),
+        Err(error) => eprintln!("error: {:#}", told(error)),
     }
 }
 
@@ -159,7 +159,7 @@ async fn command(line: &str, session: &Session, settings: &mut Settings) -> bool
         _ => Err(anyhow!("{name} is no command; \\? lists them")),
     };
     if let Err(error) = outcome {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {:#}", told(error));
     }
     true
 }

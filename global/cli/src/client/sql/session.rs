@@ -67,3 +67,11 @@ impl Session {
         Ok(self.client().await?.schemas(CommandGetDbSchemas::default()).await?)
     }
 }
+
+/// A refusal's source is the same refusal in gRPC's words: one of them is enough for a person.
+pub fn told(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<flight_sql::Error>() {
+        Some(refused) if refused.status().is_some() => anyhow::anyhow!("{refused}"),
+        _ => error,
+    }
+}
