@@ -1,0 +1,132 @@
+//! The kit's database against a real Postgres: rows stay with their tenant, older generations are
+//! fenced, events leave with their transaction or not at all.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Result;
+use contracts::events::TABLE_COMMITTED;
+use contracts::{Generation, TenantId};
+use kit::Scope;
+use kit::database::{Database, DatabaseError};
+use kit::fault::{Fault, Kind};
+use kit::outbox::{BusKind, Outgoing, PublishError, Publisher};
+use kit::tasks::Tasks;
+use uuid::Uuid;
+
+async fn database() -> Result<Database> {
+    testkit::database(&sqlx::migrate!("tests/database/migrations")).await
+}
+
+fn at(tenant: &str, generation: u64) -> Result<Scope> {
+    Ok(Scope::of_service("tester", TenantId::new(tenant)?, Generation(generation)))
+}
+
+async fn add(database: &Database, scope: &Scope, owner: &str, name: &str) -> Result<(), DatabaseError> {
+    let mut tx = database.begin(scope).await?;
+    sqlx::query("insert into thing values ($1, $2)").bind(owner).bind(name).execute(&mut *tx).await?;
+    tx.commit().await
+}
+
+async fn count(tx: &mut sqlx::PgConnection) -> Result<i64> {
+    Ok(sqlx::query_scalar("select count(*) from thing").fetch_one(tx).await?)
+}
+
+#[tokio::test]
+async fn a_tenant_sees_and_writes_its_own_rows_only() -> Result<()> {
+    let database = database().await?;
+    add(&database, &at("acme", 1)?, "acme", "one").await?;
+    add(&database, &at("globex", 1)?, "globex", "two").await?;
+    let refused = add(&database, &at("acme", 1)?, "globex", "smuggled").await.unwrap_err();
+    assert_eq!(refused.sql_state().as_deref(), Some("42501"), "{refused:?}");
+    let mut tx = database.begin(&at("acme", 1)?).await?;
+    assert_eq!(count(&mut tx).await?, 1);
+    drop(tx);
+    let mut all = database.begin_system().await?;
+    assert_eq!(count(&mut all).await?, 2);
+    drop(all);
+    let mut bare = database.pool().acquire().await?;
+    assert_eq!(count(&mut bare).await?, 0, "without a scope no row is seen");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_older_generation_is_fenced_inside_the_transaction() -> Result<()> {
+    let database = database().await?;
+    add(&database, &at("acme", 5)?, "acme", "new").await?;
+    let refused = add(&database, &at("acme", 4)?, "acme", "stale").await.unwrap_err();
+    assert_eq!((refused.kind(), refused.generation_required()), (Kind::Misdirected, Some(Generation(5))));
+    add(&database, &at("globex", 1)?, "globex", "unaffected").await?;
+    add(&database, &at("acme", 6)?, "acme", "newer").await?;
+    assert!(add(&database, &at("acme", 5)?, "acme", "late").await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_event_is_handled_once_per_consumer() -> Result<()> {
+    let database = database().await?;
+    let id = Uuid::now_v7();
+    for (consumer, first) in [("a", true), ("a", false), ("b", true)] {
+        let mut tx = database.begin_system().await?;
+        assert_eq!(kit::inbox::first_time(&mut tx, consumer, id).await?, first);
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+/// Takes events, but fails the first time: the bus was away.
+#[derive(Default)]
+struct Flaky {
+    calls: Mutex<u32>,
+    taken: Mutex<Vec<Outgoing>>,
+}
+
+#[async_trait::async_trait]
+impl Publisher for Flaky {
+    fn bus(&self) -> BusKind {
+        BusKind::Control
+    }
+
+    async fn publish(&self, batch: &[Outgoing]) -> Result<(), PublishError> {
+        let mut calls = self.calls.lock().unwrap();
+        *calls += 1;
+        if *calls == 1 {
+            return Err(PublishError("away".into()));
+        }
+        self.taken.lock().unwrap().extend_from_slice(batch);
+        Ok(())
+    }
+}
+
+async fn say(database: &Database, id: Uuid, commit: bool) -> Result<()> {
+    let scope = at("acme", 1)?;
+    let mut tx = database.begin(&scope).await?;
+    kit::outbox::put(&mut tx, &scope, TABLE_COMMITTED, "flights", id, &serde_json::json!({"x": 1})).await?;
+    if commit {
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn events_leave_with_their_transaction_and_survive_an_absent_bus() -> Result<()> {
+    let database = database().await?;
+    let (lost, kept) = (Uuid::now_v7(), Uuid::now_v7());
+    say(&database, lost, false).await?;
+    say(&database, kept, true).await?;
+    let (tasks, _failures) = Tasks::new();
+    let bus = Arc::new(Flaky::default());
+    kit::outbox::relay(&tasks, database.clone(), bus.clone());
+    testkit::eventually("the outbox is empty", || async {
+        let left: i64 = sqlx::query_scalar("select count(*) from outbox").fetch_one(database.pool()).await?;
+        anyhow::ensure!(left == 0, "{left} events are left");
+        Ok(())
+    })
+    .await?;
+    assert!(tasks.drain(Duration::from_secs(5)).await);
+    let taken = bus.taken.lock().unwrap();
+    let ids: Vec<Uuid> = taken.iter().map(|o| o.event_id).collect();
+    assert_eq!(ids, [kept], "the event of the rolled-back transaction must not leave");
+    assert_eq!(taken[0].key, "acme/flights");
+    Ok(())
+}
