@@ -18,7 +18,7 @@ use crate::driver::{Change, Driver, file_change};
 use crate::error::{At, Error, Result};
 use crate::files::{private_dir, remove_tree, write_private};
 use crate::parts::Tree;
-use crate::process::{Probe, Spec, Supervisor, Unprivileged, rank, root_cause, run};
+use crate::process::{Probe, Spec, Supervisor, Unprivileged, end_workers_in, rank, root_cause, run};
 use crate::secrets::Secrets;
 
 const BIN: &str = "usr/lib/postgresql/18/bin";
@@ -145,6 +145,7 @@ impl Postgres {
         let mut spec =
             Spec::new(&self.name, program, self.probe()?).args(args).args(["-D".into(), self.data().into_os_string()]);
         spec.listens = vec![self.address];
+        spec.before = Some(self.clear_lock());
         spec.deadline = READY;
         spec.stop_signal = Signal::SIGINT;
         spec.rank = rank::STORE;
@@ -182,18 +183,21 @@ impl Postgres {
         Error::refused(&self.name, root_cause(error))
     }
 
-    /// Postgres that was killed leaves backends for a moment; they hold its memory until they notice.
-    async fn start(&self, supervisor: &Supervisor) -> Result<()> {
-        const ATTEMPTS: u32 = 20;
-        for _ in 0..ATTEMPTS {
-            match supervisor.start(self.spec()?).await {
-                Err(Error::Died { last_words, .. }) if last_words.contains("shared memory block") => {
-                    tokio::time::sleep(Duration::from_millis(250)).await;
+    /// A postmaster that was killed leaves its lock file, and backends that hold its memory until they
+    /// notice. The site's lock says that nobody else starts one here, so once they are gone the file is
+    /// stale, even if its pid has been given to a stranger since.
+    fn clear_lock(&self) -> Probe {
+        let data = self.data();
+        Arc::new(move || {
+            let data = data.clone();
+            Box::pin(async move {
+                end_workers_in(&data).await;
+                match std::fs::remove_file(data.join("postmaster.pid")) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
+                    _ => Ok(()),
                 }
-                other => return other.map(|_| ()),
-            }
-        }
-        supervisor.start(self.spec()?).await.map(|_| ())
+            })
+        })
     }
 
     async fn provision(&self) -> Result<()> {
@@ -253,7 +257,7 @@ impl Driver for Postgres {
             write_private(&path, text.as_bytes())?;
             Unprivileged::of_this_machine().own(&path)?;
         }
-        self.start(supervisor).await?;
+        supervisor.start(self.spec()?).await?;
         self.provision().await
     }
 

@@ -41,6 +41,11 @@ async fn data_of_a_killed_postgres_survive() {
     sqlx::query("create table kept (n int)").execute(&mut admin).await.unwrap();
     sqlx::query("insert into kept values (1)").execute(&mut admin).await.unwrap();
     assert!(postgres.supervisor.kill("alone.postgres").await);
+    // After a crash the pid in the lock file may have been given to a stranger: here, to process 1.
+    let lock = dir.path().join("postgres/data/postmaster.pid");
+    let text = std::fs::read_to_string(&lock).unwrap();
+    let (_, rest) = text.split_once('\n').unwrap();
+    std::fs::write(&lock, format!("1\n{rest}")).unwrap();
     postgres.driver.apply(&postgres.supervisor).await.unwrap();
     let mut admin = postgres.driver.connect_as_admin("audit").await.unwrap();
     let kept: i64 = sqlx::query_scalar("select count(*) from kept").fetch_one(&mut admin).await.unwrap();

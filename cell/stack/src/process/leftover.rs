@@ -100,6 +100,26 @@ pub(crate) async fn end_all(run: &Path) -> Vec<String> {
     ended
 }
 
+/// Waits until no process works in `folder` any more; ends those that stay too long.
+pub(crate) async fn end_workers_in(folder: &Path) {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let workers = workers_in(folder);
+    let gone = workers.iter().map(|worker| worker.gone_within(PATIENCE));
+    let gone = futures::future::join_all(gone).await;
+    for (worker, _) in workers.iter().zip(gone).filter(|(_, gone)| !gone) {
+        worker.signal(Signal::SIGKILL);
+        worker.gone_within(PATIENCE).await;
+    }
+}
+
+/// Processes whose working directory is `folder`.
+fn workers_in(folder: &Path) -> Vec<Identity> {
+    let Ok(folder) = folder.canonicalize() else { return Vec::new() };
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let inside = entries.filter(|e| std::fs::read_link(e.path().join("cwd")).is_ok_and(|cwd| cwd == folder));
+    inside.filter_map(|e| e.file_name().to_string_lossy().parse().ok()).filter_map(Identity::of).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,5 +140,15 @@ mod tests {
         assert_eq!(end_all(run.path()).await, ["sleeper"]);
         assert!(!child.wait().unwrap().success());
         assert!(end_all(run.path()).await.is_empty());
+    }
+
+    #[test]
+    fn workers_are_found_by_their_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(workers_in(folder.path()), []);
+        let mut child = std::process::Command::new("sleep").arg("60").current_dir(folder.path()).spawn().unwrap();
+        assert_eq!(workers_in(folder.path()).iter().map(|w| w.pid).collect::<Vec<_>>(), [child.id()]);
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }

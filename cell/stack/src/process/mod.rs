@@ -17,7 +17,7 @@ use futures::future::BoxFuture;
 use nix::sys::signal::Signal;
 
 pub use leftover::Identity;
-pub(crate) use leftover::end_all;
+pub(crate) use leftover::{end_all, end_workers_in};
 pub use supervisor::{Death, Supervisor};
 pub(crate) use unprivileged::Unprivileged;
 
@@ -35,6 +35,8 @@ pub struct Spec {
     /// Addresses that must be free before it starts.
     pub listens: Vec<SocketAddr>,
     pub ready: Probe,
+    /// Done before every start, also before one after a crash.
+    pub before: Option<Probe>,
     /// How long it may take to become ready.
     pub deadline: Duration,
     /// Asks it to stop; SIGKILL follows after `grace`.
@@ -55,6 +57,7 @@ impl Spec {
             env: Vec::new(),
             listens: Vec::new(),
             ready,
+            before: None,
             deadline: Duration::from_secs(60),
             stop_signal: Signal::SIGTERM,
             grace: Duration::from_secs(10),

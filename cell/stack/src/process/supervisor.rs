@@ -92,6 +92,9 @@ impl Supervisor {
         for address in &spec.listens {
             ports::require_free(*address, &spec.name)?;
         }
+        if let Some(before) = &spec.before {
+            before().await.map_err(|detail| Error::refused(&spec.name, detail))?;
+        }
         let running = self.launch(spec)?;
         let outcome = await_ready(&running).await;
         if outcome.is_err() {
