@@ -21,6 +21,8 @@ pub fn document() -> OpenApi {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::document;
 
     #[test]
@@ -33,16 +35,11 @@ mod tests {
         }
         assert!(paths.keys().all(|p| !p.starts_with("/internal")));
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
 
     /// `docs/api/global.json` is what clients were promised. `CYTO_BLESS=1` writes it anew.
     #[test]
     fn the_openapi_document_is_the_blessed_one() {
-        let now = super::document().to_pretty_json().unwrap() + "\n";
+        let now = document().to_pretty_json().unwrap() + "\n";
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/api/global.json");
         if std::env::var_os("CYTO_BLESS").is_some() {
             std::fs::write(&path, &now).unwrap();
