@@ -193,11 +193,14 @@ pub enum Direction {
     Downstream,
 }
 
+/// Origin and destination of an arrow, as node ids.
+pub type Edge = (String, String);
+
 /// A breadth-first walk, one level at a time: the caller fetches the edges of a level.
 #[derive(Debug, Clone, Default)]
 pub struct Walk {
     pub nodes: BTreeSet<String>,
-    pub edges: BTreeSet<(String, String)>,
+    pub edges: BTreeSet<Edge>,
     /// More nodes than [`MOST_NODES`] belong to the answer.
     pub truncated: bool,
 }
@@ -208,7 +211,7 @@ impl Walk {
     }
 
     /// Takes the edges of a level and returns the nodes that are new, which are the next level.
-    pub fn step(&mut self, direction: Direction, edges: Vec<(String, String)>) -> Vec<String> {
+    pub fn step(&mut self, direction: Direction, edges: Vec<Edge>) -> Vec<String> {
         let mut fresh = Vec::new();
         for (origin, destination) in edges {
             let next = match direction {
@@ -229,7 +232,7 @@ impl Walk {
     }
 
     /// Edges by node: those that end there and those that begin there.
-    pub fn by_node(&self) -> BTreeMap<&str, (Vec<&(String, String)>, Vec<&(String, String)>)> {
+    pub fn by_node(&self) -> BTreeMap<&str, (Vec<&Edge>, Vec<&Edge>)> {
         let mut sorted: BTreeMap<&str, (Vec<_>, Vec<_>)> = BTreeMap::new();
         for edge in &self.edges {
             sorted.entry(edge.1.as_str()).or_default().0.push(edge);

@@ -63,7 +63,7 @@ impl Edge {
     }
 
     /// The pool redeems the very ticket: it was sealed with the cell's key, and names the caller.
-    async fn from_pool(&self, scope: &Scope, ticket: &Ticket) -> Result<Messages, Status> {
+    async fn ask_pool(&self, scope: &Scope, ticket: &Ticket) -> Result<Messages, Status> {
         let headers = scope.to_headers().map_err(|error| Problem::from(error).to_status())?;
         let client = Client::new(self.pool.clone()).with_headers(headers);
         let messages = client.fetch_raw(ticket.clone()).await.map_err(|error| match error {
@@ -164,7 +164,7 @@ impl Backend for Edge {
         let route = Route::of(statement.pins.as_deref().unwrap_or_default());
         let recorded = Recorded::begin(scope, statement, route, place);
         let messages = match route {
-            Route::Pool => self.from_pool(scope, ticket).await,
+            Route::Pool => self.ask_pool(scope, ticket).await,
             Route::Edge => self.engine.run(scope, statement).await.map_err(|error| Problem::from(error).to_status()),
         };
         match messages {

@@ -116,7 +116,7 @@ async fn rows_are_one_object_per_line_and_a_failure_breaks_the_stream() {
 fn a_bound_statement_reads_its_parameters_back() {
     let mut statement = Statement::new(&scope(), SessionOptions::default(), "select ?");
     let values = rows::parameters(&[json!(1)]).unwrap();
-    statement.bind(&[values.clone()], 1 << 20).unwrap();
+    statement.bind(std::slice::from_ref(&values), 1 << 20).unwrap();
     assert_eq!(statement.parameters().unwrap().unwrap(), values);
     assert!(statement.bind(&[values], 8).is_err());
 }

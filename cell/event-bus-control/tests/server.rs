@@ -1,5 +1,7 @@
 //! Against a real server, with the users and permissions of the contracts.
 
+#![allow(clippy::unwrap_used, reason = "a test's own steps may panic")]
+
 use std::time::Duration;
 
 use contracts::events::{SINK_COMMITTED, STREAM_CHANGED, SinkCommitted, StreamChanged};

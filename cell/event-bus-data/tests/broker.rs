@@ -1,5 +1,7 @@
 //! Against a real broker, with the principals and access rules of the contracts.
 
+#![allow(clippy::unwrap_used, reason = "a test's own steps may panic")]
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

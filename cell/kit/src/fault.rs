@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use contracts::{Generation, headers};
 use http::{HeaderValue, StatusCode, header};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// What went wrong, as far as a caller can act on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,12 +106,12 @@ pub struct Problem {
     detail: String,
     retry_after: Option<Duration>,
     generation_required: Option<Generation>,
-    extensions: Map<String, Value>,
+    extensions: Vec<(String, Value)>,
 }
 
 impl Problem {
     pub fn new(kind: Kind, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { kind, code, detail: detail.into(), retry_after: None, generation_required: None, extensions: Map::new() }
+        Self { kind, code, detail: detail.into(), retry_after: None, generation_required: None, extensions: Vec::new() }
     }
 
     pub fn kind(&self) -> Kind {
@@ -128,7 +128,7 @@ impl Problem {
 
     #[must_use]
     pub fn with(mut self, member: &str, value: Value) -> Self {
-        self.extensions.insert(member.to_owned(), value);
+        self.extensions.push((member.to_owned(), value));
         self
     }
 

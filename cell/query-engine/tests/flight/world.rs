@@ -34,11 +34,14 @@ use tonic::transport::server::TcpIncoming;
 /// Rows of `streams.flights`, in three files that follow each other by `id`.
 pub const FLIGHTS: i64 = 30_000;
 
+/// A table's metadata, oldest first.
+type Versions = Vec<Arc<TableMetadata>>;
+
 /// A catalog in memory: each table with every version it had.
 #[derive(Debug)]
 pub struct Tables {
     bucket: Bucket,
-    versions: Mutex<HashMap<(TenantId, TableName), Vec<Arc<TableMetadata>>>>,
+    versions: Mutex<HashMap<(TenantId, TableName), Versions>>,
 }
 
 impl Tables {

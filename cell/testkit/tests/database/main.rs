@@ -1,6 +1,8 @@
 //! The kit's database against a real Postgres: rows stay with their tenant, older generations are
 //! fenced, events leave with their transaction or not at all.
 
+#![allow(clippy::unwrap_used, reason = "a test's own steps may panic")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
