@@ -36,9 +36,10 @@ async fn call(
     if let Some(bearer) = bearer {
         request = request.header("authorization", format!("Bearer {bearer}"));
     }
+    // Before the request is sent: a refusal comes early and closes the body.
+    out.send(Ok(Frame::data(Bytes::from_static(b"first")))).await.unwrap();
     sender.ready().await.unwrap();
     let answer = sender.send_request(request.body(StreamBody::new(body)).unwrap());
-    out.send(Ok(Frame::data(Bytes::from_static(b"first")))).await.unwrap();
     (out, tokio::time::timeout(Duration::from_secs(5), answer).await.unwrap().unwrap())
 }
 
