@@ -82,7 +82,9 @@ pub fn run(config: Config) -> Result<(), StartError> {
     for door in (Doors { config: &config, conf: &conf, shared: &shared, closing: &closed }).open()? {
         server.add_service(door);
     }
-    let socket = Mutex::new(Some(bind(config.listen.admin)?));
+    let socket = bind(config.listen.admin)?;
+    tracing::info!(door = "admin", address = %socket.local_addr().unwrap_or(config.listen.admin), "listening");
+    let socket = Mutex::new(Some(socket));
     server.add_service(background_service("admin", Admin { shared, socket, closing: closed }));
     let source = Arc::new(Source::new(&config, &identity)?);
     server.add_service(background_service("feeds", Feeds { knowledge, source, config: config.clone() }));

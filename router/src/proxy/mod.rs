@@ -31,8 +31,6 @@ pub use upstream::Peers;
 
 /// Tries of one request altogether: the first, one after a 421, one after a lost connection.
 pub const TRIES: usize = 3;
-/// Longest wait for a placement that a cell has already heard of.
-const PLACEMENT_PATIENCE: Duration = Duration::from_millis(500);
 /// Wait before a cell that does not know its tenant yet is asked again.
 const CELL_PATIENCE: Duration = Duration::from_millis(250);
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
@@ -99,7 +97,7 @@ impl Proxy {
         let Some(tried) = exchange.placement() else { return Err(Refusal::Internal) };
         let knowledge = &self.shared.knowledge;
         if let Some(required) = required.filter(|required| *required > tried.generation) {
-            if !knowledge.reach(&tried.tenant, required, PLACEMENT_PATIENCE).await {
+            if !knowledge.reach(&tried.tenant, required, self.shared.limits.placement()).await {
                 return Err(Refusal::Moving);
             }
         } else if knowledge.view().by_tenant(&tried.tenant).is_some_and(|route| route.generation == tried.generation) {

@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::site::{Site, token};
+use crate::site::{PATIENCE, Site, token};
 
 /// Sends bytes as they are; status and body of the answer, 0 when the connection just closes.
 async fn raw(site: &Site, bytes: &[u8]) -> (u16, String) {
     let mut stream = TcpStream::connect(site.router().http).await.unwrap();
-    stream.write_all(bytes).await.unwrap();
+    // What is too long is refused before its end: the rest may find the connection closed.
+    let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
-    let _ = tokio::time::timeout(Duration::from_secs(8), stream.read_to_end(&mut answer)).await;
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("kept open");
     let text = String::from_utf8_lossy(&answer).into_owned();
     let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
     (status, text)
@@ -22,7 +23,7 @@ async fn raw(site: &Site, bytes: &[u8]) -> (u16, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_requests_never_reach_a_cell() {
     let mut site = Site::peers().await;
-    site.start_router("[limits]\nbody_bytes = 1000\nkeepalive_seconds = 1").await;
+    site.start_router("body_bytes = 1000\nkeepalive_seconds = 1").await;
     let bearer = token("acme");
     let good = format!("Host: acme.localhost\r\nAuthorization: Bearer {bearer}\r\n");
     let large = "x".repeat(36 * 1024);
@@ -54,7 +55,7 @@ async fn malformed_requests_never_reach_a_cell() {
         assert!(statuses.contains(&status), "{shown:?} got {status}: {text}");
     }
     assert_eq!(site.shared.behaviour.requests.load(Ordering::SeqCst), 0);
-    assert_eq!(site.global.as_ref().unwrap().behaviour.requests.load(Ordering::SeqCst), 3, "only the feeds");
+    assert_eq!(site.global.as_ref().unwrap().behaviour.requests.load(Ordering::SeqCst), 0);
 
     let chunked = format!(
         "POST /collect HTTP/1.1\r\n{good}Transfer-Encoding: chunked\r\n\r\n7d0\r\n{}\r\n0\r\n\r\n",
@@ -66,7 +67,7 @@ async fn malformed_requests_never_reach_a_cell() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dripped_header_ends_at_the_deadline() {
     let mut site = Site::peers().await;
-    site.start_router("[limits]\nheader_seconds = 1\nkeepalive_seconds = 2").await;
+    site.start_router("header_seconds = 1\nkeepalive_seconds = 2").await;
     let mut stream = TcpStream::connect(site.router().http).await.unwrap();
     let mut drip = tokio::time::interval(Duration::from_millis(100));
     let begun = Instant::now();
@@ -83,23 +84,25 @@ async fn a_dripped_header_ends_at_the_deadline() {
             }
         }
     };
-    let _: Result<std::io::Result<()>, _> = tokio::time::timeout(Duration::from_secs(6), closed).await;
-    let took = begun.elapsed();
-    assert!((900..3000).contains(&took.as_millis()), "{took:?}");
+    let _: std::io::Result<()> = tokio::time::timeout(PATIENCE, closed).await.expect("kept open");
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    site.wait_for_metric("router_connection_breaches_total{reason=\"slow_header\"} 1").await;
 
     // So does one that might still become the HTTP/2 preface.
     let mut slow = TcpStream::connect(site.router().http).await.unwrap();
     let begun = Instant::now();
     slow.write_all(b"PRI * HT").await.unwrap();
     let mut byte = [0; 1];
-    let _ = tokio::time::timeout(Duration::from_secs(6), slow.read(&mut byte)).await.expect("kept open");
-    assert!((900..3000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    let _ = tokio::time::timeout(PATIENCE, slow.read(&mut byte)).await.expect("kept open");
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    site.wait_for_metric("router_connection_breaches_total{reason=\"slow_header\"} 2").await;
 
     // A connection that says nothing is closed too.
-    let mut silent = TcpStream::connect(site.router().http).await.unwrap();
     let begun = Instant::now();
-    let _ = tokio::time::timeout(Duration::from_secs(6), silent.read(&mut byte)).await.expect("kept open");
-    assert!((1500..4000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    let mut silent = TcpStream::connect(site.router().http).await.unwrap();
+    let _ = tokio::time::timeout(PATIENCE, silent.read(&mut byte)).await.expect("kept open");
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+    site.wait_for_metric("router_connection_breaches_total{reason=\"idle\"} 1").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,7 +120,7 @@ async fn requests_one_after_another_on_one_connection() {
         let mut text = String::new();
         while !text.ends_with(&format!("Ok({})", body.len())) {
             let mut chunk = vec![0; 4096];
-            let read = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut chunk)).await.unwrap().unwrap();
+            let read = tokio::time::timeout(PATIENCE, stream.read(&mut chunk)).await.unwrap().unwrap();
             assert!(read > 0, "closed after {text:?}");
             text.push_str(&String::from_utf8_lossy(&chunk[..read]));
         }

@@ -1,7 +1,7 @@
 //! 421: the router catches up with the placement and tries once more.
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use contracts::routing::Change;
 use serde_json::Value;
@@ -10,7 +10,9 @@ use crate::site::{Site, route, token, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_generation_is_reached_and_the_request_repeated_once() {
-    let mut site = Site::start().await;
+    let mut site = Site::peers().await;
+    // The request is held until the change has come, however slow the machine is.
+    site.start_router("placement_ms = 60000").await;
     site.shared.behaviour.required.store(7, Ordering::SeqCst);
     let client = site.client().build().unwrap();
     let url = site.url("acme.localhost", "/collect");
@@ -24,8 +26,7 @@ async fn a_refused_generation_is_reached_and_the_request_repeated_once() {
     assert_eq!(answer.text().await.unwrap(), "Ok(20000)");
     assert_eq!(site.shared.behaviour.refused.load(Ordering::SeqCst), 1);
     assert_eq!(site.dedicated.behaviour.requests.load(Ordering::SeqCst), 1);
-    let text = site.admin("/metrics").await.1;
-    assert!(text.contains("router_retries_total{reason=\"misdirected\"} 1"), "{text}");
+    site.wait_for_metric("router_retries_total{reason=\"misdirected\"} 1").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +37,7 @@ async fn a_generation_that_never_comes_is_503_with_a_time_to_retry() {
     let begun = Instant::now();
     let answer =
         client.get(site.url("acme.localhost", "/api/v1/streams")).bearer_auth(token("acme")).send().await.unwrap();
-    assert!((400..2000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_millis(500), "{:?}", begun.elapsed());
     assert_eq!(answer.status().as_u16(), 503);
     assert_eq!(answer.headers()["retry-after"], "1");
     assert!(!answer.headers().contains_key("x-cyto-generation-required"));
@@ -63,7 +64,10 @@ async fn a_body_too_large_to_repeat_is_not_repeated() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cell_that_is_gone_is_503() {
     let mut site = Site::start().await;
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound and not listening: the port refuses, and nobody else gets it.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let gone = socket.local_addr().unwrap();
     let endpoint = contracts::routing::CellEndpoint {
         cell: contracts::CellId::new("shared-1").unwrap(),
         http: gone.to_string(),
@@ -77,8 +81,7 @@ async fn a_cell_that_is_gone_is_503() {
     assert_eq!(answer.status().as_u16(), 503);
     let body: Value = answer.json().await.unwrap();
     assert_eq!(body["code"], "router/cell-unavailable");
-    let text = site.admin("/metrics").await.1;
-    assert!(text.contains("router_retries_total{reason=\"connect\"} 1"), "{text}");
+    site.wait_for_metric("router_retries_total{reason=\"connect\"} 1").await;
     let globex = client.get(site.url("globex.localhost", "/")).bearer_auth(token("globex")).send().await.unwrap();
     assert_eq!(globex.status().as_u16(), 200);
 }

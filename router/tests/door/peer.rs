@@ -15,9 +15,12 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, watch};
 use tokio_rustls::TlsAcceptor;
+
+use crate::site::PATIENCE;
 
 pub type Body = BoxBody<Bytes, std::io::Error>;
 
@@ -27,6 +30,7 @@ pub struct Behaviour {
     pub name: String,
     /// Requests below this generation are refused with 421.
     pub required: AtomicU64,
+    /// Requests that came through the door; the router's own, for its feeds, are not among them.
     pub requests: AtomicUsize,
     pub connections: AtomicUsize,
     pub refused: AtomicUsize,
@@ -41,14 +45,18 @@ pub struct Behaviour {
 pub struct Peer {
     pub address: SocketAddr,
     pub behaviour: Arc<Behaviour>,
+    /// Bound as long as the peer is there: nobody else gets its port while it restarts.
+    listener: std::net::TcpListener,
+    stopping: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Peer {
-    /// Closes the listener and every connection.
-    pub async fn stop(&mut self) {
-        self.task.abort();
-        let _ = (&mut self.task).await;
+    /// Ends every connection and waits until its other end has let go of it too.
+    pub async fn stop(&mut self) -> std::net::TcpListener {
+        self.stopping.send_replace(true);
+        tokio::time::timeout(PATIENCE, &mut self.task).await.expect("a connection is held").unwrap();
+        self.listener.try_clone().unwrap()
     }
 }
 
@@ -58,36 +66,56 @@ impl Drop for Peer {
     }
 }
 
-pub async fn start(name: &str, tls: Arc<ServerConfig>) -> Peer {
-    start_on("127.0.0.1:0".parse().unwrap(), name, tls).await
+pub fn start(name: &str, tls: Arc<ServerConfig>) -> Peer {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    start_on(listener, name, tls)
 }
 
-pub async fn start_on(address: SocketAddr, name: &str, tls: Arc<ServerConfig>) -> Peer {
-    let listener = TcpListener::bind(address).await.unwrap();
+pub fn start_on(listener: std::net::TcpListener, name: &str, tls: Arc<ServerConfig>) -> Peer {
     let address = listener.local_addr().unwrap();
     let behaviour = Arc::new(Behaviour { name: name.into(), ..Behaviour::default() });
-    let task = tokio::spawn(accept(listener, TlsAcceptor::from(tls), behaviour.clone()));
-    Peer { address, behaviour, task }
+    let (stopping, stop) = watch::channel(false);
+    let accepting = TcpListener::from_std(listener.try_clone().unwrap()).unwrap();
+    let task = tokio::spawn(accept(accepting, TlsAcceptor::from(tls), behaviour.clone(), stop));
+    Peer { address, behaviour, listener, stopping, task }
 }
 
-async fn accept(listener: TcpListener, tls: TlsAcceptor, behaviour: Arc<Behaviour>) {
+async fn accept(listener: TcpListener, tls: TlsAcceptor, behaviour: Arc<Behaviour>, mut stop: watch::Receiver<bool>) {
     let mut connections = tokio::task::JoinSet::new();
     loop {
-        let Ok((stream, _)) = listener.accept().await else { return };
-        let (tls, behaviour) = (tls.clone(), behaviour.clone());
-        connections.spawn(async move {
-            let Ok(stream) = tls.accept(stream).await else { return };
-            behaviour.connections.fetch_add(1, Ordering::SeqCst);
-            let service = service_fn(move |request| {
-                let behaviour = behaviour.clone();
-                async move { Ok::<_, std::convert::Infallible>(serve(request, behaviour).await) }
-            });
-            let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                .max_header_list_size(64 * 1024)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        });
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let Ok((stream, _)) = accepted else { break };
+        connections.spawn(connection(stream, tls.clone(), behaviour.clone(), stop.clone()));
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn connection(stream: TcpStream, tls: TlsAcceptor, behaviour: Arc<Behaviour>, mut stop: watch::Receiver<bool>) {
+    let Ok(mut stream) = tls.accept(stream).await else { return };
+    behaviour.connections.fetch_add(1, Ordering::SeqCst);
+    let service = service_fn(move |request| {
+        let behaviour = behaviour.clone();
+        async move { Ok::<_, std::convert::Infallible>(serve(request, behaviour).await) }
+    });
+    let mut served = Box::pin(
+        hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .max_header_list_size(64 * 1024)
+            .serve_connection(TokioIo::new(&mut stream), service),
+    );
+    tokio::select! {
+        _ = &mut served => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    drop(served);
+    // The end, without a farewell; then whatever still comes, until the other side ends too.
+    let (tcp, _) = stream.get_mut();
+    let _ = tcp.shutdown().await;
+    let _ = tokio::io::copy(tcp, &mut tokio::io::sink()).await;
 }
 
 pub fn full(text: impl Into<Bytes>) -> Body {
@@ -95,7 +123,9 @@ pub fn full(text: impl Into<Bytes>) -> Body {
 }
 
 async fn serve(request: Request<Incoming>, behaviour: Arc<Behaviour>) -> Response<Body> {
-    behaviour.requests.fetch_add(1, Ordering::SeqCst);
+    if request.headers().contains_key("x-forwarded-host") {
+        behaviour.requests.fetch_add(1, Ordering::SeqCst);
+    }
     let generation = header(&request, "x-cyto-generation").parse::<u64>().ok();
     let required = behaviour.required.load(Ordering::SeqCst);
     if generation.is_some_and(|generation| generation < required) {

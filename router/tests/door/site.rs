@@ -1,6 +1,6 @@
 //! A site of test peers around one real router process.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub struct Site {
     pub shared_sql: Peer,
     pub dedicated: Peer,
     pub router: Option<Router>,
+    /// Drain deadline of a router that is started, far beyond what any request here takes.
+    pub drain_seconds: u64,
     global_address: SocketAddr,
     version: u64,
     // Last: what the router said is read from here when a test fails.
@@ -32,16 +34,21 @@ pub struct Site {
 }
 
 pub struct Router {
-    child: Child,
+    process: Process,
     pub http: SocketAddr,
     pub https: SocketAddr,
     pub flight: SocketAddr,
-    pub admin: SocketAddr,
-    pub out: PathBuf,
-    pub err: PathBuf,
+    admin: SocketAddr,
 }
 
-impl Drop for Router {
+/// Ended when dropped.
+struct Process {
+    child: Child,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -53,7 +60,8 @@ impl Drop for Router {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Bounds a hang. Nothing is measured by it: a busy machine may be slow.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn ticks() -> tokio::time::Interval {
     tokio::time::interval(Duration::from_millis(10))
@@ -71,10 +79,6 @@ pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
 
 pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64
-}
-
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 pub fn signing_key() -> SigningKey {
@@ -140,10 +144,10 @@ impl Site {
                 &format!("spiffe://cytoplane/{part}/{service}"),
             )
         };
-        let global = peer::start("global", server("global", "global")).await;
-        let shared = peer::start("shared-1", server("gateway", "shared-1")).await;
-        let shared_sql = peer::start("shared-1 sql", server("sql-bi-gateway", "shared-1")).await;
-        let dedicated = peer::start("dedicated-1", server("gateway", "dedicated-1")).await;
+        let global = peer::start("global", server("global", "global"));
+        let shared = peer::start("shared-1", server("gateway", "shared-1"));
+        let shared_sql = peer::start("shared-1 sql", server("sql-bi-gateway", "shared-1"));
+        let dedicated = peer::start("dedicated-1", server("gateway", "dedicated-1"));
         let mut table = Table { version: 10, ..Table::default() };
         for (name, http, flight) in [("shared-1", &shared, &shared_sql), ("dedicated-1", &dedicated, &dedicated)] {
             let cell = CellId::new(name).unwrap();
@@ -168,6 +172,7 @@ impl Site {
             shared_sql,
             dedicated,
             router: None,
+            drain_seconds: 60,
             global_address,
             version: 10,
         }
@@ -175,11 +180,15 @@ impl Site {
 
     /// Ends the cell's gateway and starts a new one on the same address.
     pub async fn restart_shared(&mut self) {
-        let address = self.shared.address;
-        self.shared.stop().await;
+        let listener = self.shared.stop().await;
         let spiffe = "spiffe://cytoplane/shared-1/gateway";
         let tls = self.authority.server("gateway.shared-1.cytoplane.internal", spiffe);
-        self.shared = peer::start_on(address, "shared-1 again", tls).await;
+        self.shared = peer::start_on(listener, "shared-1 again", tls);
+    }
+
+    /// The global plane is gone, its address refuses connections.
+    pub async fn stop_global(&mut self) {
+        self.global.take().unwrap().stop().await;
     }
 
     /// The whole site, ready.
@@ -189,12 +198,13 @@ impl Site {
         site
     }
 
-    pub async fn start_router(&mut self, more: &str) {
-        let (http, https, flight, admin) = (free(), free(), free(), free());
+    /// Starts a router on ports that the kernel chooses; `limits` are lines of its section `limits`.
+    pub async fn start_router(&mut self, limits: &str) {
         let config = format!(
-            "data_dir = 'data'\nglobal_url = 'https://{}'\nlog = 'debug'\ndrain_seconds = 5\n[identity]\ndir = 'identity'\n\
-             [listen]\nhttp = '{http}'\nhttps = '{https}'\nflight = '{flight}'\nadmin = '{admin}'\n{more}",
-            self.global_address
+            "data_dir = 'data'\nglobal_url = 'https://{}'\nlog = 'debug'\ndrain_seconds = {}\n[identity]\ndir = 'identity'\n\
+             [listen]\nhttp = '127.0.0.1:0'\nhttps = '127.0.0.1:0'\nflight = '127.0.0.1:0'\nadmin = '127.0.0.1:0'\n\
+             [limits]\nconnect_seconds = 30\n{limits}",
+            self.global_address, self.drain_seconds
         );
         let path = self.folder.path().join("config.toml");
         std::fs::write(&path, config).unwrap();
@@ -202,12 +212,15 @@ impl Site {
         let child = Command::new(env!("CARGO_BIN_EXE_router"))
             .arg("--config")
             .arg(&path)
+            .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(std::fs::File::create(&out).unwrap())
             .stderr(std::fs::File::create(&err).unwrap())
             .spawn()
             .unwrap();
-        self.router = Some(Router { child, http, https, flight, admin, out, err });
+        let mut process = Process { child, out, err };
+        let [http, https, flight, admin] = process.doors().await;
+        self.router = Some(Router { process, http, https, flight, admin });
         until("ready", async || self.admin("/ready").await.0 == 200).await;
     }
 
@@ -225,7 +238,7 @@ impl Site {
 
     /// A client for which every `*.localhost` is the router.
     pub fn client(&self) -> reqwest::ClientBuilder {
-        let mut builder = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20));
+        let mut builder = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
         for name in ["acme.localhost", "globex.localhost", "nobody.localhost", "global.localhost"] {
             builder = builder.resolve(name, self.router().http);
         }
@@ -247,20 +260,22 @@ impl Site {
         until(line, async || self.admin("/metrics").await.1.lines().any(|found| found == line)).await;
     }
 
+    /// The snapshots of a kind on disk. A process that was killed may leave a half-written file beside them.
+    pub fn snapshots(&self, kind: &str) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.folder.path().join("data").join(kind)).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|extension| extension == "snap")).collect()
+    }
+
     /// Waits until a snapshot stands on disk: a process killed earlier has not kept it.
     pub async fn wait_for_snapshot(&self, kind: &str) {
-        let folder = self.folder.path().join("data").join(kind);
-        let kept = || {
-            let mut entries = std::fs::read_dir(&folder).unwrap();
-            entries.any(|entry| entry.unwrap().path().extension().is_some_and(|extension| extension == "snap"))
-        };
-        until(kind, async || kept()).await;
+        until(kind, async || !self.snapshots(kind).is_empty()).await;
     }
 
     /// The access log's line of a path, once it is written.
     pub async fn logged(&self, path: &str) -> serde_json::Value {
         let find = || {
-            let text = std::fs::read_to_string(&self.router().out).unwrap();
+            let text = std::fs::read_to_string(&self.router().process.out).unwrap();
             let whole = text.rfind('\n').map_or("", |end| &text[..end]);
             let mut lines = whole.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
             lines.find(|line| line["path"] == path)
@@ -270,9 +285,39 @@ impl Site {
     }
 }
 
+impl Process {
+    /// Where it says it listens: HTTP, HTTPS, Flight SQL, operators.
+    async fn doors(&mut self) -> [SocketAddr; 4] {
+        let begun = Instant::now();
+        let mut ticks = ticks();
+        loop {
+            ticks.tick().await;
+            if let Some(doors) = listening(&std::fs::read_to_string(&self.err).unwrap()) {
+                return doors;
+            }
+            assert!(self.child.try_wait().unwrap().is_none(), "the router ended at once");
+            assert!(begun.elapsed() < PATIENCE, "the router does not listen");
+        }
+    }
+}
+
+fn listening(said: &str) -> Option<[SocketAddr; 4]> {
+    let whole = said.rfind('\n').map_or("", |end| &said[..end]);
+    let at = |door: &str| {
+        let mark = format!("listening door=\"{door}\" address=");
+        whole.lines().find_map(|line| line.split_once(&mark)?.1.parse().ok())
+    };
+    Some([at("http")?, at("https")?, at("flight")?, at("admin")?])
+}
+
 impl Router {
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+        kill(Pid::from_raw(self.process.child.id() as i32), signal).unwrap();
+    }
+
+    /// Everything it wrote.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.process.out).unwrap() + &std::fs::read_to_string(&self.process.err).unwrap()
     }
 
     /// Exit code and how long the end took.
@@ -281,7 +326,7 @@ impl Router {
         let mut ticks = ticks();
         loop {
             ticks.tick().await;
-            if let Some(status) = self.child.try_wait().unwrap() {
+            if let Some(status) = self.process.child.try_wait().unwrap() {
                 return (status.code(), begun.elapsed());
             }
             assert!(begun.elapsed() < PATIENCE, "does not end");

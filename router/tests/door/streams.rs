@@ -1,7 +1,6 @@
 //! Streams in both directions, trailers, many at once.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::channel::mpsc;
@@ -11,7 +10,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use crate::site::{Site, token};
+use crate::site::{PATIENCE, Site, token};
 
 type Sent = StreamBody<mpsc::Receiver<Result<Frame<Bytes>, std::io::Error>>>;
 
@@ -40,11 +39,11 @@ async fn call(
     out.send(Ok(Frame::data(Bytes::from_static(b"first")))).await.unwrap();
     sender.ready().await.unwrap();
     let answer = sender.send_request(request.body(StreamBody::new(body)).unwrap());
-    (out, tokio::time::timeout(Duration::from_secs(5), answer).await.unwrap().unwrap())
+    (out, tokio::time::timeout(PATIENCE, answer).await.unwrap().unwrap())
 }
 
 async fn next(answer: &mut Response<Incoming>) -> Frame<Bytes> {
-    tokio::time::timeout(Duration::from_secs(5), answer.body_mut().frame()).await.unwrap().unwrap().unwrap()
+    tokio::time::timeout(PATIENCE, answer.body_mut().frame()).await.unwrap().unwrap().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +123,7 @@ async fn http1_bodies_stream_through_without_being_held() {
         .bearer_auth(token("acme"))
         .body(reqwest::Body::wrap_stream(body));
     out.send(Ok(b"one".to_vec())).await.unwrap();
-    let answer = tokio::time::timeout(Duration::from_secs(5), request.send()).await.unwrap().unwrap();
+    let answer = tokio::time::timeout(PATIENCE, request.send()).await.unwrap().unwrap();
     let mut back = answer.bytes_stream();
     assert_eq!(back.next().await.unwrap().unwrap(), "one");
     out.send(Ok(b"two".to_vec())).await.unwrap();
