@@ -18,6 +18,8 @@ pub const ROUTER_HTTP_PORT: u16 = 8080;
 pub const ROUTER_HTTPS_PORT: u16 = 8443;
 pub const ROUTER_FLIGHT_PORT: u16 = 50133;
 pub const ROUTER_ADMIN_PORT: u16 = 9090;
+/// Nothing is served here: whoever listens has taken the octet.
+const CLAIM_PORT: u16 = 1027;
 
 /// The loopback addresses of one site: `127.<octet>.…`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,13 +38,18 @@ impl Addresses {
         Self { octet }
     }
 
-    /// Addresses on which nobody listens at the moment, never the default site's.
-    pub fn spare() -> Result<Self> {
+    /// Addresses that nobody has, never the default site's.
+    pub fn spare() -> Result<Spare> {
         let start: u8 = rand::random_range(16..=250);
         (0..235u8)
-            .map(|step| Self::with_octet(16 + (start - 16 + step) % 235))
-            .find(Self::is_free)
+            .find_map(|step| Self::with_octet(16 + (start - 16 + step) % 235).claim())
             .ok_or_else(|| Error::refused("no loopback address is free", "every 127.x.y.z tried is in use"))
+    }
+
+    /// A server takes seconds from choosing its address to listening there; the claim is made at once.
+    fn claim(self) -> Option<Spare> {
+        let held = TcpListener::bind(SocketAddr::new(self.at(255, 1), CLAIM_PORT)).ok()?;
+        self.is_free().then_some(Spare { addresses: self, _held: held })
     }
 
     fn is_free(&self) -> bool {
@@ -83,8 +90,23 @@ impl Addresses {
     }
 }
 
+/// Addresses that no other process, and nobody else in this one, can choose while this lives.
+#[derive(Debug)]
+pub struct Spare {
+    addresses: Addresses,
+    _held: TcpListener,
+}
+
+impl Spare {
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -97,7 +119,14 @@ mod tests {
     }
 
     #[test]
-    fn spare_addresses_are_not_the_default_ones() {
-        assert!(Addresses::spare().unwrap().octet() >= 16);
+    fn spare_addresses_are_given_once_and_are_not_the_default_ones() {
+        let all: Vec<Spare> = (0..30).map(|_| Addresses::spare().unwrap()).collect();
+        let octets: BTreeSet<u8> = all.iter().map(|spare| spare.addresses().octet()).collect();
+        assert_eq!(octets.len(), all.len());
+        assert!(octets.iter().all(|octet| *octet >= 16));
+        let first = all[0].addresses();
+        assert!(first.claim().is_none());
+        drop(all);
+        assert!(first.claim().is_some(), "given back");
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use contracts::nats::Permissions;
 
-use crate::addresses::Addresses;
+use crate::addresses::{Addresses, Spare};
 use crate::driver::Driver;
 use crate::error::{Error, Result};
 use crate::kafka::{Kafka, record_classes};
@@ -21,9 +21,11 @@ pub struct Alone<D> {
     pub driver: D,
     pub secrets: Secrets,
     pub supervisor: Supervisor,
+    // Last: given back when the server has ended.
+    _address: Spare,
 }
 
-/// Another process may take the same address between looking and binding.
+/// A stranger, who claims nothing, may take the address between looking and binding.
 const ATTEMPTS: usize = 5;
 
 pub async fn postgres(dir: &Path, databases: Vec<Database>, reporter: &Reporter) -> Result<Alone<Postgres>> {
@@ -56,9 +58,10 @@ async fn start<D: Driver>(dir: &Path, describe: impl Fn(Addresses, Secrets) -> D
     let secrets = Secrets::in_dir(&dir.join("secrets"))?;
     let mut attempt = 1;
     loop {
-        let driver = describe(Addresses::spare()?, secrets.clone());
+        let address = Addresses::spare()?;
+        let driver = describe(address.addresses(), secrets.clone());
         match driver.apply(&supervisor).await {
-            Ok(()) => return Ok(Alone { driver, secrets, supervisor }),
+            Ok(()) => return Ok(Alone { driver, secrets, supervisor, _address: address }),
             Err(Error::PortTaken { .. }) if attempt < ATTEMPTS => attempt += 1,
             Err(error) => return Err(error),
         }

@@ -9,7 +9,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Every name leads to the router: `*.localhost` is not in every resolver.
 struct Always(SocketAddr);
@@ -31,7 +31,7 @@ impl Http {
     pub fn new(router: SocketAddr) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder()
             .dns_resolver(Arc::new(Always(router)))
-            .connect_timeout(Duration::from_secs(5))
+            .connect_timeout(Duration::from_secs(20))
             .read_timeout(READ_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, anyhow, ensure};
-use stack::addresses::Addresses;
+use stack::addresses::{Addresses, Spare};
 use stack::report::Reporter;
 pub use stack::site::Arrangement;
 use stack::site::{Description, Settings, Site as Stack, Until};
@@ -27,6 +27,8 @@ pub struct Site {
     running: Mutex<Option<Arc<Stack>>>,
     /// Cells whose services run in processes of their own.
     apart: Mutex<BTreeSet<String>>,
+    // Last: given back when everything has ended.
+    _addresses: Spare,
 }
 
 impl Site {
@@ -34,7 +36,8 @@ impl Site {
     pub async fn start() -> anyhow::Result<Self> {
         let state = folder::fresh("site")?;
         let mut settings = Settings::new(&state);
-        settings.addresses = Addresses::spare()?;
+        let addresses = Addresses::spare()?;
+        settings.addresses = addresses.addresses();
         settings.binaries = binaries()?;
         let stack = launch(&settings).await?;
         let description = stack.description().clone();
@@ -45,6 +48,7 @@ impl Site {
             settings,
             running: Mutex::new(Some(Arc::new(stack))),
             apart: Mutex::default(),
+            _addresses: addresses,
         })
     }
 
@@ -179,7 +183,7 @@ impl Site {
         // The last owner's drop sends SIGKILL to every process group.
         drop(Arc::into_inner(stack).ok_or_else(|| anyhow!("the site is in use"))?);
         for (name, identity) in processes {
-            ensure!(identity.gone_within(std::time::Duration::from_secs(10)).await, "{name} outlived SIGKILL");
+            ensure!(identity.gone_within(std::time::Duration::from_secs(60)).await, "{name} outlived SIGKILL");
         }
         let stack = launch(&self.settings).await?;
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(stack));

@@ -1,6 +1,7 @@
 //! Tenants and their machine users, made through the public API.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, anyhow};
 use reqwest::{Method, RequestBuilder};
@@ -15,6 +16,24 @@ pub struct ClientSecret {
     pub secret: String,
 }
 
+/// The token a client uses at the moment; clones share it.
+#[derive(Clone)]
+struct Bearer(Arc<Mutex<String>>);
+
+impl Bearer {
+    fn new(token: impl Into<String>) -> Self {
+        Self(Arc::new(Mutex::new(token.into())))
+    }
+
+    fn get(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, token: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+}
+
 /// A tenant and a machine user that may do what its scopes say.
 #[derive(Clone)]
 pub struct Tenant {
@@ -22,7 +41,7 @@ pub struct Tenant {
     pub organisation: String,
     pub cell: String,
     pub user: ClientSecret,
-    token: String,
+    bearer: Bearer,
     http: Http,
     flight: SocketAddr,
 }
@@ -47,21 +66,28 @@ fn text(value: &Value, name: &str) -> anyhow::Result<String> {
 #[derive(Clone)]
 pub struct Admin {
     http: Http,
-    token: String,
+    user: ClientSecret,
+    bearer: Bearer,
 }
 
 impl Admin {
     pub async fn sign_in(http: &Http, user: &ClientSecret) -> anyhow::Result<Self> {
         let token = token(http, user, None).await.context("the administrator cannot sign in")?;
-        Ok(Self { http: http.clone(), token })
+        Ok(Self { http: http.clone(), user: user.clone(), bearer: Bearer::new(token) })
     }
 
-    pub fn token(&self) -> &str {
-        &self.token
+    pub fn token(&self) -> String {
+        self.bearer.get()
+    }
+
+    /// Takes a token made now: a suite may take longer than one lives.
+    pub async fn renew(&self) -> anyhow::Result<()> {
+        self.bearer.set(token(&self.http, &self.user, None).await?);
+        Ok(())
     }
 
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Answer> {
-        let mut request = self.http.request(method, "global", path).bearer_auth(&self.token);
+        let mut request = self.http.request(method, "global", path).bearer_auth(self.token());
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -79,7 +105,8 @@ impl Admin {
         let token = token(&self.http, &user, Some(id)).await?;
         let http = self.http.clone();
         let (cell_name, organisation) = (cell.to_owned(), organisation.to_owned());
-        let tenant = Tenant { id: id.to_owned(), organisation, cell: cell_name, user, token, http, flight };
+        let bearer = Bearer::new(token);
+        let tenant = Tenant { id: id.to_owned(), organisation, cell: cell_name, user, bearer, http, flight };
         eventually(&format!("tenant {id} is served by {cell}"), || async {
             let me = tenant.get("/api/v1/me").await?;
             anyhow::ensure!(me["cell"] == cell, "served by {}", me["cell"]);
@@ -106,8 +133,14 @@ impl Tenant {
         &self.http
     }
 
-    pub fn token(&self) -> &str {
-        &self.token
+    pub fn token(&self) -> String {
+        self.bearer.get()
+    }
+
+    /// Takes a token made now: a suite may take longer than one lives.
+    pub async fn renew(&self) -> anyhow::Result<()> {
+        self.bearer.set(self.fresh_token().await?);
+        Ok(())
     }
 
     /// A token of the same user, made now.
@@ -118,16 +151,16 @@ impl Tenant {
     /// The same tenant seen by another of its members, signed in now.
     pub async fn as_user(&self, user: ClientSecret) -> anyhow::Result<Self> {
         let token = token(&self.http, &user, Some(&self.id)).await?;
-        Ok(Self { user, token, ..self.clone() })
+        Ok(Self { user, bearer: Bearer::new(token), ..self.clone() })
     }
 
     /// The same tenant seen with another bearer.
     pub fn with_token(&self, token: impl Into<String>) -> Self {
-        Self { token: token.into(), ..self.clone() }
+        Self { bearer: Bearer::new(token), ..self.clone() }
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, &self.id, path).bearer_auth(&self.token)
+        self.http.request(method, &self.id, path).bearer_auth(self.token())
     }
 
     pub async fn answer(&self, method: Method, path: &str) -> anyhow::Result<Answer> {
@@ -151,6 +184,6 @@ impl Tenant {
     /// Flight SQL through the router; the tenant is known by the token.
     pub async fn sql(&self) -> anyhow::Result<flight_sql::Client> {
         let channel = flight_sql::connect(&format!("http://{}", self.flight), flight_sql::Tls::default()).await?;
-        Ok(flight_sql::Client::new(channel).with_bearer(&self.token)?)
+        Ok(flight_sql::Client::new(channel).with_bearer(&self.token())?)
     }
 }

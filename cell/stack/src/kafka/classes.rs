@@ -69,7 +69,8 @@ async fn run_once(tree: &Tree, archive: &Path) -> Result<()> {
     let fresh = archive.with_extension(std::process::id().to_string());
     let supervisor = Supervisor::new(&dir.path().join("run"), &dir.path().join("log"))?;
     let secrets = Secrets::in_dir(&dir.path().join("secrets"))?;
-    let address = Addresses::spare()?.cell(1);
+    let spare = Addresses::spare()?;
+    let address = spare.addresses().cell(1);
     let mut kafka = Kafka::new("recording", &dir.path().join("kafka"), address, BTreeSet::new(), secrets, tree.clone());
     kafka.classes = Classes::Record(fresh.clone());
     kafka.apply(&supervisor).await?;

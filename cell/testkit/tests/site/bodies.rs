@@ -124,7 +124,7 @@ async fn announce(own: &Own, route: &Route, length: u64) -> anyhow::Result<Strin
         write
     });
     let mut answer = [0_u8; 512];
-    let limit = Duration::from_secs(20);
+    let limit = Duration::from_secs(60);
     let read = tokio::time::timeout(limit, read.read(&mut answer)).await;
     feed.abort();
     let length = read.with_context(|| format!("{}: no answer", route.label()))??;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use contracts::services::{ROUTER, SERVICES};
 use kit::peers::PeerHttp;
 use kit::tls::{Identity, server_name};
@@ -14,6 +14,9 @@ use tokio::net::TcpStream;
 
 use crate::world::{DEDICATED, SHARED, World};
 
+/// Bounds a hang.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// What a caller forges to look like the router or the gateway.
 fn forged(peer: &PeerHttp, tenant: &str) -> reqwest::RequestBuilder {
     peer.plain(Method::GET, "/api/v1/datasets")
@@ -22,16 +25,18 @@ fn forged(peer: &PeerHttp, tenant: &str) -> reqwest::RequestBuilder {
         .header("x-cyto-generation", "1")
         .header("x-cyto-actor", "service:gateway")
         .header("x-cyto-scopes", "*")
-        .timeout(Duration::from_secs(10))
+        .timeout(PATIENCE)
 }
 
 /// `true` when the port let the request through to a handler.
 async fn gets_in(identity: &Identity, service: &str, address: SocketAddr, tenant: &str) -> anyhow::Result<bool> {
     let peer = PeerHttp::new(identity, &server_name(SHARED, service), address)?;
-    Ok(match forged(&peer, tenant).send().await {
-        Err(_) => false,
-        Ok(answer) => answer.status() != reqwest::StatusCode::FORBIDDEN,
-    })
+    match forged(&peer, tenant).send().await {
+        // Silence is no refusal.
+        Err(error) if error.is_timeout() => bail!("{service} at {address} does not answer"),
+        Err(_) => Ok(false),
+        Ok(answer) => Ok(answer.status() != reqwest::StatusCode::FORBIDDEN),
+    }
 }
 
 fn ports(service: &contracts::services::ServiceDeclaration) -> impl Iterator<Item = u16> {
@@ -82,14 +87,12 @@ pub async fn strangers_do_not_get_in(world: Arc<World>) -> anyhow::Result<()> {
     for target in SERVICES {
         for port in ports(target) {
             let address = address(&world, port)?;
-            let anonymous = reqwest::Client::builder()
-                .danger_accept_invalid_certs(true)
-                .timeout(Duration::from_secs(10))
-                .no_proxy()
-                .build()?;
+            let anonymous =
+                reqwest::Client::builder().danger_accept_invalid_certs(true).timeout(PATIENCE).no_proxy().build()?;
             let request = anonymous.get(format!("https://{address}/api/v1/datasets")).bearer_auth(world.acme.token());
             let answer = request.send().await;
-            ensure!(answer.is_err(), "{}:{port} answered a caller without a certificate: {answer:?}", target.name);
+            let refused = answer.as_ref().is_err_and(|error| !error.is_timeout());
+            ensure!(refused, "{}:{port} did not refuse a caller without a certificate: {answer:?}", target.name);
             let answer = plainly(address).await?;
             ensure!(!answer.starts_with("HTTP/1.1 2"), "{}:{port} answered without TLS: {answer}", target.name);
         }
@@ -102,7 +105,7 @@ async fn plainly(address: SocketAddr) -> anyhow::Result<String> {
     stream.write_all(b"GET /api/v1/datasets HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await?;
     let mut answer = vec![0_u8; 1024];
     // A reset is as good a refusal as an alert.
-    let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut answer)).await;
+    let read = tokio::time::timeout(PATIENCE, stream.read(&mut answer)).await;
     let length = read.context("neither an answer nor an end")?.unwrap_or(0);
     Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
 }
@@ -115,7 +118,7 @@ pub async fn internal_feeds_are_not_public(world: Arc<World>) -> anyhow::Result<
         for host in ["global", world.acme.id.as_str()] {
             let request = world.http.request(Method::GET, host, path).bearer_auth(world.admin.token());
             let answer = testkit::Answer::of(request).await?;
-            ensure!(!answer.status.is_success(), "{host}{path}: {}", answer.status);
+            answer.refused(&[404]).with_context(|| format!("{host}{path}"))?;
         }
     }
     Ok(())

@@ -30,6 +30,7 @@ macro_rules! cases {
             name: concat!($prefix, stringify!($test)),
             run: |world: std::sync::Arc<World>| Box::pin(async move {
                 world.site.arrange(world::SHARED, $arrangement).await?;
+                world.renew().await?;
                 $test(world).await
             }),
         }),*]

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use serde_json::json;
-use testkit::{Admin, ClientSecret, Http, Site, Tenant};
+use testkit::{Admin, ClientSecret, Http, Site, Tenant, eventually};
 
 use crate::rows;
 
@@ -62,6 +62,18 @@ impl World {
 
     pub async fn stop(self: std::sync::Arc<Self>, passed: bool) {
         self.site.stop(passed).await;
+    }
+
+    /// Everybody signs in anew, so that no token expires in the middle of a case.
+    pub async fn renew(&self) -> anyhow::Result<()> {
+        eventually("everybody signs in", || async {
+            self.admin.renew().await?;
+            for tenant in [&self.acme, &self.neighbour, &self.globex] {
+                tenant.renew().await?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// A new tenant in the shared cell.
