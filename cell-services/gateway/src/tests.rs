@@ -1,4 +1,5 @@
 use std::num::NonZeroU32;
+use std::time::Instant;
 
 use contracts::{TenantId, headers};
 use http::header::HeaderName;
@@ -136,7 +137,9 @@ fn one_tenant_at_its_limit_does_not_touch_another() {
     for _ in 0..3 {
         assert!(limits.enter(&tenant("acme")).is_ok());
     }
-    assert!(matches!(limits.enter(&tenant("acme")), Err(Refusal::Rate { after }) if !after.is_zero()));
+    // The allowance grows by one a second meanwhile: on a slow machine the refusal comes some requests later.
+    let refusal = (0..1_000).find_map(|_| limits.enter(&tenant("acme")).err());
+    assert!(matches!(refusal, Some(Refusal::Rate { after }) if !after.is_zero()), "{refusal:?}");
     assert!(limits.enter(&tenant("globex")).is_ok());
 }
 
@@ -164,9 +167,20 @@ fn the_number_of_tracked_tenants_is_bounded_and_busy_ones_are_not_forgotten() {
 #[test]
 fn a_flood_of_refusals_is_counted_not_recorded_one_by_one() {
     let sampler = RefusalSampler::new(&small());
+    let begun = Instant::now();
     assert_eq!(sampler.record(&tenant("acme")), Some(0));
-    let rest: Vec<_> = (0..5).map(|_| sampler.record(&tenant("acme"))).collect();
-    assert_eq!(rest, [None; 5]);
+    let mut waiting = 0;
+    let mut recorded = 0;
+    for _ in 0..1_000 {
+        match sampler.record(&tenant("acme")) {
+            None => waiting += 1,
+            Some(left_out) => {
+                assert_eq!(left_out, waiting);
+                (waiting, recorded) = (0, recorded + 1);
+            }
+        }
+    }
+    assert!(recorded <= begun.elapsed().as_secs(), "{recorded} records");
 }
 
 #[test]

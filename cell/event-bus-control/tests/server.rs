@@ -12,7 +12,8 @@ use kit::service::NatsEndpoint;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-const WAIT: Duration = Duration::from_secs(10);
+/// Bounds a hang.
+const WAIT: Duration = Duration::from_secs(60);
 
 async fn endpoint(user: &str) -> NatsEndpoint {
     testkit::nats().await.unwrap().endpoint(user).unwrap()
@@ -66,12 +67,12 @@ async fn an_event_arrives_once_is_acknowledged_and_another_users_subject_is_refu
         }
     }
     assert_eq!(ours, [first.event_id, second.event_id]);
-    assert!(tokio::time::timeout(Duration::from_secs(1), events.next()).await.is_err(), "a repeat came through");
 
     let third = changed("third");
     streaming.publish(std::slice::from_ref(&third)).await.unwrap();
     let delivery = tokio::time::timeout(WAIT, events.next()).await.unwrap();
-    assert_eq!(delivery.attempt, 1);
+    // A repeat of the earlier ones would have come before.
+    assert_eq!((delivery.envelope.event_id, delivery.attempt), (third.event_id, 1));
     delivery.retry_after(Duration::from_millis(100)).await.unwrap();
     let again = tokio::time::timeout(WAIT, events.next()).await.unwrap();
     assert_eq!((again.envelope.event_id, again.attempt), (third.event_id, 2));

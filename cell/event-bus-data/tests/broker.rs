@@ -11,10 +11,14 @@ use contracts::{Envelope, TenantId};
 use event_bus_data::{BusError, DataBus, OpenLineage, RecordHeaders, TailStart, contract};
 use kit::outbox::{Outgoing, Publisher};
 use kit::service::KafkaEndpoint;
+use rdkafka::consumer::{Consumer, StreamConsumer};
+use rdkafka::message::{Headers, Message};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-const WAIT: Duration = Duration::from_secs(15);
+/// Bounds a hang.
+const WAIT: Duration = Duration::from_secs(120);
 
 async fn endpoint(user: &str) -> KafkaEndpoint {
     testkit::kafka().await.unwrap().endpoint(user).unwrap()
@@ -119,16 +123,20 @@ async fn events_leave_by_the_outbox_and_poison_goes_to_the_dead_letters() {
     missing.headers.remove("ol-producer");
     assert!(bus.publish(&[missing]).await.is_err());
     // Poison and event have keys of their own, hence partitions: give the other one its turn.
+    let letters = dead_letters().await;
     let since = Instant::now();
-    while dead_letters(poison_run).await == 0 {
-        consumer.next_batch(100, Duration::from_secs(1)).await.unwrap();
+    loop {
+        consumer.next_batch(100, Duration::from_millis(100)).await.unwrap();
+        if let Some(reason) = reason_of(&letters, poison_run).await {
+            assert_eq!(reason, "envelope");
+            break;
+        }
         assert!(since.elapsed() < WAIT, "the poison never reached the dead letters");
     }
 }
 
-async fn dead_letters(run: Uuid) -> usize {
-    use rdkafka::consumer::{Consumer, StreamConsumer};
-    use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+/// A reader of the dead letters from their beginning.
+async fn dead_letters() -> StreamConsumer {
     let admin = admin().await;
     let reader: StreamConsumer = ClientConfig::new()
         .set("bootstrap.servers", &admin.bootstrap)
@@ -143,24 +151,23 @@ async fn dead_letters(run: Uuid) -> usize {
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&dead_letter_topic(AUDIT_ENTRY_RECORDED), 0, Offset::Beginning).unwrap();
     reader.assign(&list).unwrap();
-    let mut found = 0;
-    while let Ok(message) = tokio::time::timeout(Duration::from_secs(1), reader.recv()).await {
-        use rdkafka::message::{Headers, Message};
+    reader
+}
+
+/// Why the record of that run was given up, once its dead letter is there.
+async fn reason_of(letters: &StreamConsumer, run: Uuid) -> Option<String> {
+    while let Ok(message) = tokio::time::timeout(Duration::from_secs(1), letters.recv()).await {
         let message = message.unwrap();
-        let mut of_run = false;
-        let mut code = None;
-        for header in message.headers().unwrap().iter() {
-            of_run |= header.key == "ol-run-id" && header.value == Some(run.to_string().as_bytes());
-            if header.key == "dlq-code" {
-                code = header.value;
-            }
-        }
-        if of_run {
-            assert_eq!(code, Some(b"envelope".as_slice()));
-            found += 1;
+        let headers = message.headers().unwrap();
+        let text = |name: &str| {
+            let value = headers.iter().find(|header| header.key == name)?.value?;
+            Some(String::from_utf8_lossy(value).into_owned())
+        };
+        if text("ol-run-id") == Some(run.to_string()) {
+            return text("dlq-code");
         }
     }
-    found
+    None
 }
 
 fn outgoing() -> Outgoing {
@@ -216,7 +223,7 @@ async fn a_topic_made_by_hand_is_drift_and_is_left_alone() {
     use rdkafka::client::DefaultClientContext;
     reconciled().await;
     let admin = admin().await;
-    let client: AdminClient<DefaultClientContext> = rdkafka::ClientConfig::new()
+    let client: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", &admin.bootstrap)
         .set("security.protocol", "SASL_PLAINTEXT")
         .set("sasl.mechanisms", "SCRAM-SHA-512")

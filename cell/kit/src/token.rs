@@ -172,7 +172,8 @@ mod tests {
     fn only_a_fresh_token_of_ours_for_this_audience_is_good() {
         let key = SigningKey::from_bytes(&[7; 32]);
         let verifier = verifier(&key);
-        assert_eq!(verifier.verify(&signed(&key, &claims())), Ok(claims()));
+        let good = claims();
+        assert_eq!(verifier.verify(&signed(&key, &good)), Ok(good));
 
         let stranger = SigningKey::from_bytes(&[8; 32]);
         assert_eq!(verifier.verify(&signed(&stranger, &claims())), Err(TokenError::Invalid));

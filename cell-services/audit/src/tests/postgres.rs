@@ -110,8 +110,14 @@ async fn filters_narrow_and_reading_needs_its_scope() -> Result<()> {
     let page = PageRequest::default();
     let by_actor = Filter { actor: Some("user:nobody".into()), ..Filter::default() };
     assert!(ops::entries(&database, &acme, &by_actor, &page).await?.data.is_empty());
-    let by_time = Filter { from: Some(entry("").occurred_at), ..Filter::default() };
-    assert!(ops::entries(&database, &acme, &by_time, &page).await?.data.len() <= 2);
+    let then = entry("").occurred_at;
+    let later = then + time::Duration::seconds(1);
+    for (from, to, found) in
+        [(Some(then), None, 2), (Some(later), None, 0), (None, Some(later), 2), (None, Some(then), 0)]
+    {
+        let by_time = Filter { from, to, ..Filter::default() };
+        assert_eq!(ops::entries(&database, &acme, &by_time, &page).await?.data.len(), found, "{from:?} to {to:?}");
+    }
     let other = testkit::scope_with("acme", "datasets:read lineage:read")?;
     let refused = ops::entries(&database, &other, &Filter::default(), &page).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::Forbidden);

@@ -36,11 +36,12 @@ async fn writers_that_do_not_contradict_each_other_all_win() -> anyhow::Result<(
     rig.with_table(&acme, "t").await?;
     let commits = (0..6).map(|n| rig.post(&acme, TABLE, json!({ "updates": [property(&format!("w{n}"))] })));
     let answers = join_all(commits).await.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
-    let won = answers.iter().filter(|answer| answer.status == StatusCode::OK).count();
+    // A commit that loses is prepared again: at worst it loses once to each of the others.
+    assert!(answers.iter().all(|answer| answer.status == StatusCode::OK), "{answers:?}");
     let now = rig.get(&acme, TABLE).await?;
     assert_eq!(
         now.body["metadata"]["properties"].as_object().map(serde_json::Map::len),
-        Some(won),
+        Some(answers.len()),
         "an accepted commit is never lost"
     );
     Ok(())

@@ -203,17 +203,17 @@ pub struct World {
 
 impl World {
     pub async fn start() -> Self {
-        Self::with(Limits { statement_seconds: 60, partitions: 2, ..Limits::default() }, "127.0.0.1:0").await
+        Self::with(Limits { statement_seconds: 600, partitions: 2, ..Limits::default() }).await
     }
 
-    pub async fn with(limits: Limits, address: &str) -> Self {
+    pub async fn with(limits: Limits) -> Self {
         let tables = Arc::new(Tables::new());
         fill(&tables).await;
         let engine = Arc::new(Engine::new(Arc::clone(&tables) as _, limits.clone()).unwrap());
         let door = Arc::new(Door { engine: EngineBackend(engine) });
         let tickets = Tickets::new(Sealer::new(&Secret::new("5a".repeat(32))).unwrap());
         let service = FlightSqlServer::new(door, tickets, limits).unwrap().into_service();
-        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tonic::transport::Server::builder().add_service(service);
         tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))));

@@ -84,7 +84,12 @@ async fn a_change_made_by_another_process_wakes_the_readers() -> Done {
     reader.next().await?;
     create(&site.tenancy, "acme", "acme-corp").await?;
     let version = snapshot(&site.tenancy.0.pool).await?.version;
-    tokio::time::timeout(Duration::from_secs(4), reader.until(version)).await.context("no notification")??;
+    // A reader looks again by itself with every heartbeat; this is what wakes it before.
+    let mut head = second.tenancy.0.routing_head.subscribe();
+    let heard = tokio::time::timeout(Duration::from_secs(60), head.wait_for(|head| *head >= version)).await;
+    heard.context("no notification")??;
+    reader.until(version).await?;
+    assert_eq!(reader.table, snapshot(&site.tenancy.0.pool).await?);
     Ok(())
 }
 

@@ -54,7 +54,7 @@ pub async fn start(pool: &PgPool) -> anyhow::Result<Process> {
 /// An elected process with a shared and a dedicated cell and two organisations.
 pub async fn site() -> anyhow::Result<Process> {
     let process = start(&database().await?).await?;
-    anyhow::ensure!(process.tenancy.elected(Duration::from_secs(10)).await, "not elected");
+    anyhow::ensure!(process.tenancy.elected(Duration::from_secs(60)).await, "not elected");
     for organisation in ["acme-corp", "globex-corp"] {
         organisations::create(&process.tenancy, &platform(), organisation, organisation).await?;
     }
