@@ -80,6 +80,10 @@ async fn an_event_arrives_once_is_acknowledged_and_another_users_subject_is_refu
 
     // The sink may not speak for streaming, nor streaming read what only the sink may.
     assert!(sink.publish(&[changed("forged")]).await.is_err());
+    let fourth = changed("fourth");
+    streaming.publish(std::slice::from_ref(&fourth)).await.unwrap();
+    let delivery = tokio::time::timeout(WAIT, events.next()).await.unwrap();
+    assert_eq!(delivery.envelope.event_id, fourth.event_id, "the forged one would have come before");
     assert!(streaming.events::<StreamChanged>(STREAM_CHANGED).is_err());
     assert!(streaming.events::<SinkCommitted>(SINK_COMMITTED).is_ok());
 }

@@ -118,11 +118,14 @@ mod tests {
     async fn a_drain_waits_for_tasks_and_their_end_is_no_failure() {
         let (tasks, mut failures) = Tasks::new();
         let stopping = tasks.stopping();
+        let (done, mut farewell) = tokio::sync::oneshot::channel();
         tasks.spawn("patient", Policy::EndProcess, async move {
             stopping.cancelled().await;
-            Ok(())
+            tokio::task::yield_now().await;
+            done.send("done").map_err(Into::into)
         });
         assert!(tasks.drain(Duration::from_secs(60)).await);
+        assert_eq!(farewell.try_recv(), Ok("done"));
         drop(tasks);
         assert!(failures.next().await.is_none());
     }

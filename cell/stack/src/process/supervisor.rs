@@ -90,7 +90,7 @@ impl Supervisor {
     /// Starts a process and waits until it is ready. If it is not, it is ended before this returns.
     pub async fn start(&self, spec: Spec) -> Result<Identity> {
         for address in &spec.listens {
-            ports::require_free(*address, &spec.name)?;
+            ports::await_free(*address, &spec.name).await?;
         }
         if let Some(before) = &spec.before {
             before().await.map_err(|detail| Error::refused(&spec.name, detail))?;
