@@ -5,14 +5,14 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use contracts::services::{GATEWAY, SERVICES};
 use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use futures::future::join_all;
 use http::{HeaderValue, Method, header};
 use kit::Scope;
 use kit::peers::Peers;
 use moka::future::Cache;
 use utoipa::openapi::OpenApi;
 
-/// A service that does not answer by then is left out of this edition.
+/// A service that does not answer by then is left out of this edition, which says so.
 const PATIENCE: Duration = Duration::from_secs(2);
 const KEPT: Duration = Duration::from_secs(30);
 /// Longest document a service may send, in bytes.
@@ -30,32 +30,44 @@ impl Documents {
     }
 
     pub async fn answer(&self, peers: &Peers, scope: &Scope) -> Response {
-        let text = self.merged.get_with((), self.merge(peers, scope)).await;
+        let merged = async { edition(self.own.clone(), parts(peers, scope).await) };
+        let text = match self.merged.try_get_with((), merged).await {
+            Ok(text) => text,
+            // Not kept: the next caller asks the services again.
+            Err(incomplete) => String::clone(&incomplete),
+        };
         ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
     }
+}
 
-    async fn merge(&self, peers: &Peers, scope: &Scope) -> String {
-        let mut fetches: FuturesUnordered<_> = SERVICES
-            .iter()
-            .filter(|service| service.name != GATEWAY && !service.paths.is_empty())
-            .map(|service| async { (service.name, fetch(peers, service.name, scope).await) })
-            .collect();
-        let mut found = Vec::new();
-        while let Some((name, document)) = fetches.next().await {
-            match document {
-                Some(document) => found.push((name, document)),
-                None => tracing::warn!(service = name, "no API document"),
-            }
+/// Each service's part; `None` for one that did not answer.
+async fn parts(peers: &Peers, scope: &Scope) -> Vec<(&'static str, Option<OpenApi>)> {
+    let described = SERVICES.iter().filter(|service| service.name != GATEWAY && !service.paths.is_empty());
+    let fetches = described.map(|service| async {
+        let part = fetch(peers, service.name, scope).await;
+        if part.is_none() {
+            tracing::warn!(service = service.name, "no API document");
         }
-        // The order of answers is chance; the document's is not.
-        found.sort_by_key(|(name, _)| *name);
-        let mut whole = self.own.clone();
-        whole.info.title = "Cytoplane cell".to_owned();
-        for (_, document) in found {
-            whole.merge(document);
+        (service.name, part)
+    });
+    join_all(fetches).await
+}
+
+/// The whole document. `Err` holds one that lacks a part, and says which.
+pub(crate) fn edition(mut whole: OpenApi, parts: Vec<(&str, Option<OpenApi>)>) -> Result<String, String> {
+    let mut missing = Vec::new();
+    whole.info.title = "Cytoplane cell".to_owned();
+    for (name, part) in parts {
+        match part {
+            Some(part) => whole.merge(part),
+            None => missing.push(name),
         }
-        whole.to_json().unwrap_or_else(|_| "{}".to_owned())
     }
+    if !missing.is_empty() {
+        whole.info.description = Some(format!("Incomplete: {} did not answer.", missing.join(", ")));
+    }
+    let text = whole.to_json().unwrap_or_else(|_| "{}".to_owned());
+    if missing.is_empty() { Ok(text) } else { Err(text) }
 }
 
 async fn fetch(peers: &Peers, service: &str, scope: &Scope) -> Option<OpenApi> {

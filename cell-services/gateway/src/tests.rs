@@ -10,6 +10,7 @@ use crate::Gateway;
 use crate::config::Settings;
 use crate::domain::{self, OriginRule};
 use crate::limits::{Limits, Refusal, RefusalSampler};
+use crate::openapi::edition;
 
 fn map(pairs: &[(&str, &str)]) -> HeaderMap {
     let mut map = HeaderMap::new();
@@ -181,6 +182,19 @@ fn a_flood_of_refusals_is_counted_not_recorded_one_by_one() {
         }
     }
     assert!(recorded <= begun.elapsed().as_secs(), "{recorded} records");
+}
+
+#[test]
+fn an_edition_of_the_api_that_lacks_a_part_says_so() {
+    let audit = serde_json::json!({
+        "openapi": "3.1.0", "info": { "title": "audit", "version": "1" }, "paths": { "/api/v1/audit/verify": {} },
+    });
+    let audit: utoipa::openapi::OpenApi = serde_json::from_value(audit).unwrap();
+    let own = crate::api::describe;
+    let whole = edition(own(), vec![("audit", Some(audit.clone()))]).unwrap();
+    assert!(whole.contains("/api/v1/audit/verify") && !whole.contains("Incomplete"), "{whole}");
+    let lacking = edition(own(), vec![("lineage", None), ("audit", Some(audit))]).unwrap_err();
+    assert!(lacking.contains("/api/v1/audit/verify") && lacking.contains("Incomplete: lineage"), "{lacking}");
 }
 
 #[test]
