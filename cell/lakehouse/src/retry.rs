@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use kit::Scope;
-use rand::Rng;
+use kit::{Scope, nature};
 
 use crate::bucket::TenantBucket;
 use crate::catalog::{Catalog, LoadedTable};
@@ -67,5 +66,5 @@ where
 /// 50 ms doubling to 3.2 s, half of it at random so that losers do not meet again.
 fn pause(attempt: u32) -> Duration {
     let ceiling = 50_u64 << attempt.min(6);
-    Duration::from_millis(ceiling / 2 + rand::rng().random_range(0..=ceiling / 2))
+    Duration::from_millis(ceiling / 2 + (nature::random() % u128::from(ceiling / 2 + 1)) as u64)
 }

@@ -1,6 +1,6 @@
 //! What was read since the last commit.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use contracts::{Generation, TenantId};
 use uuid::Uuid;
@@ -58,6 +58,14 @@ pub struct Poison {
     pub detail: String,
 }
 
+/// A record of the topic, borrowed from its reader.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    pub place: Place,
+    pub key: &'a [u8],
+    pub payload: &'a [u8],
+}
+
 /// A record, as its headers say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labels {
@@ -92,7 +100,7 @@ pub fn labels<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<
 
 /// Whether a record is to be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
+enum Seen {
     New,
     /// Read before in this epoch.
     Repeat,
@@ -104,7 +112,7 @@ pub struct Round {
     epoch: u64,
     /// Next offset to read by partition: the group's hint once everything below is dealt with.
     next: BTreeMap<i32, i64>,
-    pub streams: HashMap<Uuid, StreamRows>,
+    pub streams: BTreeMap<Uuid, StreamRows>,
     pub poison: Vec<Poison>,
     pub rows: usize,
     pub bytes: usize,
@@ -113,7 +121,7 @@ pub struct Round {
 impl Round {
     /// Call it first for each record. A new epoch empties the round: what was read and not
     /// committed is read again, by us or by whoever owns the partition now.
-    pub fn see(&mut self, epoch: u64, place: Place) -> Seen {
+    fn see(&mut self, epoch: u64, place: Place) -> Seen {
         self.enter(epoch);
         let next = self.next.entry(place.partition).or_insert(place.offset);
         if place.offset < *next {
@@ -121,6 +129,39 @@ impl Round {
         }
         *next = place.offset + 1;
         Seen::New
+    }
+
+    /// Takes a record read in `epoch`: as a row, as poison, or not at all if it was read before.
+    pub fn read<'a>(
+        &mut self,
+        epoch: u64,
+        record: &Record<'_>,
+        headers: impl Iterator<Item = (&'a str, &'a [u8])> + Clone,
+    ) {
+        let Record { place, key, payload } = *record;
+        if self.see(epoch, place) == Seen::Repeat {
+            return;
+        }
+        let refused = match labels(headers.clone()) {
+            Ok(_) if payload.is_empty() => Err(("empty", "the record has no value".to_owned(), None)),
+            Ok(labels) => {
+                let whose = (labels.tenant.clone(), labels.stream);
+                self.take(labels, place, payload).map_err(|why| ("tenant", why.to_owned(), Some(whose)))
+            }
+            Err(why) => Err(("labels", why.to_owned(), None)),
+        };
+        let Err((code, detail, whose)) = refused else { return };
+        let (tenant, stream) = whose.unzip();
+        self.give_up(Poison {
+            place,
+            tenant,
+            stream,
+            key: key.to_vec(),
+            payload: payload.to_vec(),
+            headers: headers.map(|(name, value)| (name.to_owned(), value.to_vec())).collect(),
+            code,
+            detail,
+        });
     }
 
     /// Forgets everything if the assignment is another one.
@@ -145,7 +186,7 @@ impl Round {
         Ok(())
     }
 
-    pub fn give_up(&mut self, poison: Poison) {
+    fn give_up(&mut self, poison: Poison) {
         self.bytes += poison.payload.len();
         self.poison.push(poison);
     }

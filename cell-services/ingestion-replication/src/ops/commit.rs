@@ -17,7 +17,7 @@ use lakehouse::{LoadedTable, TableName, TenantBucket};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::App;
+use super::Sink;
 use crate::decode::{Decoded, decode};
 use crate::domain::progress::{Plan, Progress};
 use crate::domain::round::StreamRows;
@@ -26,6 +26,8 @@ use crate::error::Error;
 
 /// Races on one table lost before the round pauses.
 const RACES: u32 = 10;
+/// So few rows are decoded at once, within a millisecond; more are worth another thread.
+const IN_PLACE: usize = 1_024;
 const TOTAL_RECORDS: &str = "total-records";
 
 /// What became of a stream's rows.
@@ -52,10 +54,15 @@ struct Prepared {
 }
 
 /// Puts the rows into their table. `None`: there is no such stream, the rows are poison.
-pub async fn commit(app: &App, scope: &Scope, stream: Uuid, rows: &Arc<StreamRows>) -> Result<Option<Outcome>, Error> {
-    let Some(definition) = app.definitions.get(scope, stream, rows.schema_version).await? else { return Ok(None) };
-    let name = app.tables.ensure(&app.catalog, scope, stream, &definition).await?;
-    let work = Work { app, stream, rows, topic_id: app.topic_id().await?, bucket: app.bucket.tenant(&scope.tenant) };
+pub async fn commit(
+    sink: &Sink,
+    scope: &Scope,
+    stream: Uuid,
+    rows: &Arc<StreamRows>,
+) -> Result<Option<Outcome>, Error> {
+    let Some(definition) = sink.definitions.get(scope, stream, rows.schema_version).await? else { return Ok(None) };
+    let name = sink.tables.ensure(&sink.catalog, scope, stream, &definition).await?;
+    let work = Work { sink, stream, rows, topic_id: sink.topic_id().await?, bucket: sink.bucket.tenant(&scope.tenant) };
     let (prepared, failure) = (Mutex::new(None::<Prepared>), Mutex::new(None::<Error>));
     let build = |table: LoadedTable| {
         let (work, prepared, failure) = (&work, &prepared, &failure);
@@ -70,7 +77,7 @@ pub async fn commit(app: &App, scope: &Scope, stream: Uuid, rows: &Arc<StreamRow
             }
         }
     };
-    let done = retry_commit(&app.catalog, scope, &work.bucket, &name, RACES, build).await;
+    let done = retry_commit(&sink.catalog, scope, &work.bucket, &name, RACES, build).await;
     let prepared = prepared.into_inner();
     let committed = match done {
         Ok(committed) => committed,
@@ -81,7 +88,7 @@ pub async fn commit(app: &App, scope: &Scope, stream: Uuid, rows: &Arc<StreamRow
             {
                 discard(&work.bucket, prepared.written).await;
             }
-            app.tables.forget(stream);
+            sink.tables.forget(stream);
             return Err(failure.into_inner().unwrap_or(Error::Lakehouse(error)));
         }
     };
@@ -115,7 +122,7 @@ async fn discard(bucket: &TenantBucket, written: Written) {
 }
 
 struct Work<'a> {
-    app: &'a App,
+    sink: &'a Sink,
     stream: Uuid,
     rows: &'a Arc<StreamRows>,
     topic_id: &'a str,
@@ -130,7 +137,7 @@ impl Work<'_> {
         prepared: &mut Option<Prepared>,
     ) -> Result<Option<lakehouse::snapshot::Commit>, Error> {
         let property = table.metadata.properties().get(OFFSETS_PROPERTY).map(String::as_str);
-        let forsaken = self.app.settings.forsaken_topic_id.as_deref();
+        let forsaken = self.sink.settings.forsaken_topic_id.as_deref();
         let progress = Progress::of_table(property, STREAMING_RECORD_ACCEPTED, self.topic_id, forsaken)?;
         let plan = Plan::of(&self.rows.places, &progress);
         let schema_id = table.metadata.current_schema_id();
@@ -157,9 +164,13 @@ impl Work<'_> {
     async fn prepare(&self, table: &LoadedTable, plan: Plan, schema_id: i32) -> Result<Prepared, Error> {
         let columns = lakehouse::schema::to_arrow(table.metadata.current_schema())?;
         let (rows, keep) = (Arc::clone(self.rows), plan.keep.clone());
-        let decoded = tokio::task::spawn_blocking(move || decode(&rows, &keep, &columns)).await;
-        let Decoded { batches, bad } =
-            decoded.map_err(|_| Error::Stopping)?.map_err(|e| Error::Columns(e.to_string()))?;
+        let decoded = if keep.len() <= IN_PLACE {
+            decode(&rows, &keep, &columns)
+        } else {
+            let decoding = tokio::task::spawn_blocking(move || decode(&rows, &keep, &columns));
+            decoding.await.map_err(|_| Error::Stopping)?
+        };
+        let Decoded { batches, bad } = decoded.map_err(|e| Error::Columns(e.to_string()))?;
         for (at, reason) in &bad {
             self.bury(self.rows.places[*at], self.rows.row(*at), "undecodable", reason).await?;
         }
@@ -170,13 +181,13 @@ impl Work<'_> {
     }
 
     async fn bury(&self, place: Place, row: &[u8], code: &str, detail: &str) -> Result<(), Error> {
-        bury_row(self.app, self.stream, self.rows, place, row, Reason { code, detail }).await
+        bury_row(self.sink, self.stream, self.rows, place, row, Reason { code, detail }).await
     }
 }
 
 /// Puts a row into the dead letters, with the labels it came with.
 pub async fn bury_row(
-    app: &App,
+    sink: &Sink,
     stream: Uuid,
     rows: &StreamRows,
     place: Place,
@@ -196,7 +207,7 @@ pub async fn bury_row(
         payload: row.trim_ascii_end(),
         headers: &headers,
     };
-    app.bus.dead_letter(letter, reason).await?;
-    (app.counters.dead_letters)(1);
+    sink.log.bury(letter, reason).await?;
+    (sink.counters.dead_letters)(1);
     Ok(())
 }
