@@ -102,9 +102,9 @@ fn expire(world: &World, key: &Key) {
 pub async fn read(bucket: &TenantBucket, entry: &Entry) -> Result<Vec<RecordBatch>, String> {
     let mut batches = Vec::new();
     let files = scan::files(bucket, &entry.metadata, None).await;
-    let unreadable = |error| format!("{} is not readable: {}", entry.name, kit::fault::chain(&error));
+    let unreadable = |error: lakehouse::Error| format!("{} is not readable: {}", entry.name, kit::fault::chain(&error));
     for file in files.map_err(unreadable)? {
-        let gone = |error| format!("{} lacks its file {}: {error}", entry.name, file.path);
+        let gone = |error: object_store::Error| format!("{} lacks its file {}: {error}", entry.name, file.path);
         let bytes: Bytes = bucket.store().get(&file.path).await.map_err(gone)?.bytes().await.map_err(gone)?;
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
         batches.extend(reader.map(Result::unwrap));

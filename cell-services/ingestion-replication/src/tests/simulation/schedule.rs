@@ -75,7 +75,7 @@ fn play(world: &Arc<World>, sim: &mut Sim<'_>) -> Result<(), String> {
             driver.disturb(sim);
         } else if !world.is_calm() {
             driver.calm_down(sim);
-        } else if world.topic.lock().is_drained() {
+        } else if world.is_at_rest() {
             return Ok(());
         }
     }
@@ -106,6 +106,7 @@ fn begin(world: &World, host: usize) -> (usize, CancellationToken) {
         alive: true,
         doomed: false,
         excused: false,
+        idle: false,
         stop: stop.clone(),
         skew: time::Duration::minutes(hours),
     });

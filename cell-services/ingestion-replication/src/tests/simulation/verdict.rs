@@ -139,7 +139,7 @@ fn progress(world: &World, entry: &Entry, rows: &[Row]) -> Result<(), String> {
 /// Poison is in the dead letters, all of it and nothing else.
 fn letters(world: &World) -> Result<(), String> {
     let (topic, letters) = (world.topic.lock(), world.letters.lock());
-    let poison = |partitions| -> BTreeSet<(i32, i64)> {
+    let poison = |partitions: &[Vec<Kept>]| -> BTreeSet<(i32, i64)> {
         records(partitions)
             .filter(|(_, kept)| kept.truth == Truth::Poison)
             .map(|(place, _)| (place.partition, place.offset))

@@ -38,6 +38,8 @@ pub struct Process {
     pub doomed: bool,
     /// It was killed, or something failed on it: it may leave files behind.
     pub excused: bool,
+    /// It waits for records, and has nothing else in hand.
+    pub idle: bool,
     pub stop: CancellationToken,
     pub skew: time::Duration,
 }
@@ -190,6 +192,9 @@ impl World {
 
     /// A step of the present process, with its effect; either may be the last thing that happens.
     pub async fn pass<T>(&self, step: Step, what: &str, effect: impl Future<Output = T>) -> Result<T, Broken> {
+        if let Ok(process) = PROCESS.try_with(|process| *process) {
+            self.processes.lock()[process].idle = step == Step::Read;
+        }
         let slow = self.chance(0.02);
         self.tarry(if slow { 900 } else { 4 }).await;
         let fate = self.fate(step);
@@ -221,6 +226,11 @@ impl World {
             self.processes.lock()[process].doomed = true;
         }
         std::future::pending::<()>().await;
+    }
+
+    /// Everything is dealt with, and nobody is about to do anything.
+    pub fn is_at_rest(&self) -> bool {
+        self.topic.lock().is_drained() && self.processes.lock().iter().all(|p| p.idle || !p.alive)
     }
 
     /// Objects of a bucket without its faults, as those who look from outside see it.
