@@ -11,6 +11,8 @@ use lakehouse::LoadedTable;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+const MINUTE_MS: i64 = 60_000;
+
 /// Tenant and name of a table in namespace `streams`.
 pub type Key = (String, String);
 
@@ -86,7 +88,7 @@ impl Tables {
         )
         .and_then(|builder| builder.assign_uuid(nature::uuid()).build())
         .map_err(|_| StatusCode::BAD_REQUEST)?;
-        let metadata = dated(&made.metadata, 0);
+        let metadata = dated(&made.metadata);
         let entry =
             Entry { tenant: key.0.clone(), name: creation.name, metadata, snapshots: Vec::new(), lists: Vec::new() };
         self.live.insert(key, entry.clone());
@@ -109,7 +111,12 @@ impl Tables {
             builder = update.apply(builder).map_err(|_| StatusCode::BAD_REQUEST)?;
         }
         let made = builder.build().map_err(|_| StatusCode::BAD_REQUEST)?.metadata;
-        entry.metadata = if lists.is_empty() { dated(&made, before.last_updated_ms()) } else { Arc::new(made) };
+        entry.metadata = match before.current_snapshot() {
+            _ if !lists.is_empty() => Arc::new(made),
+            // Iceberg's own rule: no change is dated a minute before the last snapshot.
+            Some(last) if last.timestamp_ms() - nature::now_ms() > MINUTE_MS => return Err(StatusCode::BAD_REQUEST),
+            _ => dated(&made),
+        };
         entry.snapshots.extend(snapshots);
         entry.lists.extend(lists);
         Ok(entry.clone())
@@ -124,8 +131,8 @@ impl Tables {
 }
 
 /// Iceberg's builder dates what adds no snapshot by the machine's clock: here it is the world's.
-fn dated(metadata: &TableMetadata, not_before: i64) -> Arc<TableMetadata> {
+fn dated(metadata: &TableMetadata) -> Arc<TableMetadata> {
     let mut json = serde_json::to_value(metadata).unwrap();
-    json["last-updated-ms"] = json!(nature::now_ms().max(not_before));
+    json["last-updated-ms"] = json!(nature::now_ms());
     Arc::new(serde_json::from_value(json).unwrap())
 }
