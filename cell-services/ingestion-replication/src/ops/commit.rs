@@ -63,7 +63,7 @@ pub async fn commit(
     let Some(definition) = sink.definitions.get(scope, stream, rows.schema_version).await? else { return Ok(None) };
     let name = sink.tables.ensure(&sink.catalog, scope, stream, &definition).await?;
     let work = Work { sink, stream, rows, topic_id: sink.topic_id().await?, bucket: sink.bucket.tenant(&scope.tenant) };
-    let (prepared, failure) = (Mutex::new(None::<Prepared>), Mutex::new(None::<Error>));
+    let (prepared, failure) = (Mutex::new(Attempts::default()), Mutex::new(None::<Error>));
     let build = |table: LoadedTable| {
         let (work, prepared, failure) = (&work, &prepared, &failure);
         async move {
@@ -78,21 +78,23 @@ pub async fn commit(
         }
     };
     let done = retry_commit(&sink.catalog, scope, &work.bucket, &name, RACES, build).await;
-    let prepared = prepared.into_inner();
+    let mut prepared = prepared.into_inner();
     let committed = match done {
         Ok(committed) => committed,
         Err(error) => {
-            // An unanswered commit may have happened: its files must stay.
-            if !matches!(error, lakehouse::Error::CommitUnknown(_))
-                && let Some(prepared) = prepared
-            {
-                discard(&work.bucket, prepared.written).await;
+            // An unanswered commit may have happened, or happen yet: its files must stay.
+            if !matches!(error, lakehouse::Error::CommitUnknown(_)) {
+                prepared.discard(&work.bucket).await;
             }
             sink.tables.forget(stream);
             return Err(failure.into_inner().unwrap_or(Error::Lakehouse(error)));
         }
     };
-    let (added, dead) = match &prepared {
+    let written = prepared.last.take();
+    if !committed.doubtful {
+        prepared.discard(&work.bucket).await;
+    }
+    let (added, dead) = match &written {
         Some(prepared) if committed.snapshot_id.is_some() => (prepared.written.rows, prepared.dead),
         Some(prepared) => (0, prepared.dead),
         None => (0, 0),
@@ -112,11 +114,19 @@ pub async fn commit(
     }))
 }
 
-/// Deletes files that no snapshot will have.
-async fn discard(bucket: &TenantBucket, written: Written) {
-    for file in written.files {
-        if let Err(error) = bucket.delete(file.file_path()).await {
-            tracing::warn!(location = file.file_path(), error = %kit::fault::chain(&error), "an abandoned file could not be deleted");
+/// Everything written for one commit, over its attempts.
+#[derive(Default)]
+struct Attempts {
+    last: Option<Prepared>,
+    /// Written for plans that did not hold.
+    superseded: Vec<Written>,
+}
+
+impl Attempts {
+    /// Deletes files that no snapshot has or will have.
+    async fn discard(self, bucket: &TenantBucket) {
+        for written in self.superseded.into_iter().chain(self.last.map(|last| last.written)) {
+            written.discard(bucket).await;
         }
     }
 }
@@ -134,22 +144,22 @@ impl Work<'_> {
     async fn build(
         &self,
         table: &LoadedTable,
-        prepared: &mut Option<Prepared>,
+        attempts: &mut Attempts,
     ) -> Result<Option<lakehouse::snapshot::Commit>, Error> {
         let property = table.metadata.properties().get(OFFSETS_PROPERTY).map(String::as_str);
         let forsaken = self.sink.settings.forsaken_topic_id.as_deref();
         let progress = Progress::of_table(property, STREAMING_RECORD_ACCEPTED, self.topic_id, forsaken)?;
         let plan = Plan::of(&self.rows.places, &progress);
         let schema_id = table.metadata.current_schema_id();
-        if let Some(old) = prepared.take_if(|p| p.plan != plan || p.schema_id != schema_id) {
-            discard(&self.bucket, old.written).await;
+        if let Some(old) = attempts.last.take_if(|p| p.plan != plan || p.schema_id != schema_id) {
+            attempts.superseded.push(old.written);
         }
         if plan.keep.is_empty() {
             return Ok(None);
         }
-        let prepared = match prepared {
+        let prepared = match &mut attempts.last {
             Some(prepared) => prepared,
-            None => prepared.insert(self.prepare(table, plan, schema_id).await?),
+            last => last.insert(self.prepare(table, plan, schema_id).await?),
         };
         let text = prepared.plan.progress.to_property(STREAMING_RECORD_ACCEPTED);
         let extra = Extra {
