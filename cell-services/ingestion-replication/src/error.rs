@@ -21,6 +21,8 @@ pub enum Error {
     StreamingRefused(u16),
     #[error("every name the table may have belongs to another stream")]
     NoTableName,
+    #[error("the table's name belongs to another stream by now")]
+    TableTaken,
     #[error("the table's columns do not fit the stream: {0}")]
     Columns(String),
     #[error(transparent)]
@@ -57,7 +59,7 @@ impl Fault for Error {
             Error::NoSink => Kind::NotFound,
             Error::Streaming(_) | Error::Stopping => Kind::Unavailable,
             Error::StreamingRefused(_) | Error::StreamingUnread(_) | Error::Progress(_) => Kind::Internal,
-            Error::NoTableName | Error::Columns(_) => Kind::Conflict,
+            Error::NoTableName | Error::TableTaken | Error::Columns(_) => Kind::Conflict,
             Error::Lakehouse(e) => e.kind(),
             Error::DataBus(e) => e.kind(),
             Error::Database(e) => e.kind(),
@@ -71,6 +73,7 @@ impl Fault for Error {
             Error::NoSink => "sink/not-found",
             Error::Streaming(_) | Error::StreamingRefused(_) | Error::StreamingUnread(_) => "sink/streaming",
             Error::NoTableName => "sink/no-table-name",
+            Error::TableTaken => "sink/table-taken",
             Error::Columns(_) => "sink/columns",
             Error::Progress(_) => "sink/progress",
             Error::Stopping => "sink/stopping",

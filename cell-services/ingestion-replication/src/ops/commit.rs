@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::Sink;
+use super::tables::belongs;
 use crate::decode::{Decoded, decode};
 use crate::domain::progress::{Plan, Progress};
 use crate::domain::round::StreamRows;
@@ -146,6 +147,10 @@ impl Work<'_> {
         table: &LoadedTable,
         attempts: &mut Attempts,
     ) -> Result<Option<lakehouse::snapshot::Commit>, Error> {
+        // Since it was found, the table may have been dropped and its name taken.
+        if !belongs(table, self.stream) {
+            return Err(Error::TableTaken);
+        }
         let property = table.metadata.properties().get(OFFSETS_PROPERTY).map(String::as_str);
         let forsaken = self.sink.settings.forsaken_topic_id.as_deref();
         let progress = Progress::of_table(property, STREAMING_RECORD_ACCEPTED, self.topic_id, forsaken)?;
