@@ -22,7 +22,7 @@ use super::tables::belongs;
 use crate::decode::{Decoded, decode};
 use crate::domain::progress::{Plan, Progress};
 use crate::domain::round::StreamRows;
-use crate::domain::{OFFSETS_PROPERTY, Place};
+use crate::domain::OFFSETS_PROPERTY;
 use crate::error::Error;
 
 /// Races on one table lost before the round pauses.
@@ -63,7 +63,8 @@ pub async fn commit(
 ) -> Result<Option<Outcome>, Error> {
     let Some(definition) = sink.definitions.get(scope, stream, rows.schema_version).await? else { return Ok(None) };
     let name = sink.tables.ensure(&sink.catalog, scope, stream, &definition).await?;
-    let work = Work { sink, stream, rows, topic_id: sink.topic_id().await?, bucket: sink.bucket.tenant(&scope.tenant) };
+    let version = definition.version;
+    let work = Work { sink, stream, rows, version, topic_id: sink.topic_id().await?, bucket: sink.bucket.tenant(&scope.tenant) };
     let (prepared, failure) = (Mutex::new(Attempts::default()), Mutex::new(None::<Error>));
     let build = |table: LoadedTable| {
         let (work, prepared, failure) = (&work, &prepared, &failure);
@@ -136,6 +137,8 @@ struct Work<'a> {
     sink: &'a Sink,
     stream: Uuid,
     rows: &'a Arc<StreamRows>,
+    /// Newest version of the stream's schema: a row that names a later one is none.
+    version: i32,
     topic_id: &'a str,
     bucket: TenantBucket,
 }
@@ -178,7 +181,12 @@ impl Work<'_> {
     /// progress passes them: a crash in between repeats a letter and never loses one.
     async fn prepare(&self, table: &LoadedTable, plan: Plan, schema_id: i32) -> Result<Prepared, Error> {
         let columns = lakehouse::schema::to_arrow(table.metadata.current_schema())?;
-        let (rows, keep) = (Arc::clone(self.rows), plan.keep.clone());
+        let (keep, strange): (Vec<usize>, Vec<usize>) =
+            plan.keep.iter().copied().partition(|at| self.rows.versions[*at] <= self.version);
+        for at in &strange {
+            self.bury(*at, "unknown-version", "the stream has no such schema version").await?;
+        }
+        let rows = Arc::clone(self.rows);
         let decoded = if keep.len() <= IN_PLACE {
             decode(&rows, &keep, &columns)
         } else {
@@ -187,16 +195,16 @@ impl Work<'_> {
         };
         let Decoded { batches, bad } = decoded.map_err(|e| Error::Columns(e.to_string()))?;
         for (at, reason) in &bad {
-            self.bury(self.rows.places[*at], self.rows.row(*at), "undecodable", reason).await?;
+            self.bury(*at, "undecodable", reason).await?;
         }
-        let dead = bad.len() as u64;
+        let dead = (bad.len() + strange.len()) as u64;
         let batches = stream::iter(batches.into_iter().map(Ok::<_, std::convert::Infallible>));
         let written = write_parquet(&self.bucket, &table.metadata, batches, &WriteOptions::default()).await?;
         Ok(Prepared { plan, schema_id, written, dead })
     }
 
-    async fn bury(&self, place: Place, row: &[u8], code: &str, detail: &str) -> Result<(), Error> {
-        bury_row(self.sink, self.stream, self.rows, place, row, Reason { code, detail }).await
+    async fn bury(&self, at: usize, code: &str, detail: &str) -> Result<(), Error> {
+        bury_row(self.sink, self.stream, self.rows, at, Reason { code, detail }).await
     }
 }
 
@@ -205,21 +213,20 @@ pub async fn bury_row(
     sink: &Sink,
     stream: Uuid,
     rows: &StreamRows,
-    place: Place,
-    row: &[u8],
+    at: usize,
     reason: Reason<'_>,
 ) -> Result<(), Error> {
     let headers = [
         (contracts::headers::RECORD_TENANT.to_owned(), rows.tenant.as_str().as_bytes().to_vec()),
         (contracts::headers::RECORD_STREAM.to_owned(), stream.to_string().into_bytes()),
-        (contracts::headers::RECORD_SCHEMA_VERSION.to_owned(), rows.schema_version.to_string().into_bytes()),
+        (contracts::headers::RECORD_SCHEMA_VERSION.to_owned(), rows.versions[at].to_string().into_bytes()),
     ];
-    let key = format!("{}/{stream}", rows.tenant);
+    let (key, place) = (format!("{}/{stream}", rows.tenant), rows.places[at]);
     let letter = Letter {
         topic: STREAMING_RECORD_ACCEPTED,
         position: Position { partition: place.partition, offset: place.offset },
         key: key.as_bytes(),
-        payload: row.trim_ascii_end(),
+        payload: rows.row(at).trim_ascii_end(),
         headers: &headers,
     };
     sink.log.bury(letter, reason).await?;

@@ -51,13 +51,14 @@ impl Definitions {
         Self { streaming, known: Mutex::default() }
     }
 
-    /// The definition, at least at `version`; `None` if the tenant has no such stream or version.
+    /// The definition, at least at `version` if there is such a version by now; `None` if the tenant
+    /// has no such stream.
     pub async fn get(&self, scope: &Scope, stream: Uuid, version: i32) -> Result<Option<Arc<Definition>>, Error> {
         let known = self.known.lock().get(&stream).cloned();
         if let Some(known) = known.filter(|d| d.version >= version) {
             return Ok(Some(known));
         }
-        Ok(self.fresh(scope, stream).await?.filter(|d| d.version >= version))
+        self.fresh(scope, stream).await
     }
 
     /// As it is now.

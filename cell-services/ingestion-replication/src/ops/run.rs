@@ -73,8 +73,8 @@ async fn commit_round(sink: &Sink, round: &mut Round, stopping: &CancellationTok
     for letter in &poison {
         patiently(stopping, || bury(sink, letter)).await?;
     }
-    let streams: Vec<(Uuid, Arc<StreamRows>)> =
-        std::mem::take(&mut round.streams).into_iter().map(|(id, rows)| (id, Arc::new(rows))).collect();
+    let streams: Vec<_> =
+        std::mem::take(&mut round.streams).into_iter().map(|((_, id), rows)| (id, Arc::new(rows))).collect();
     stream::iter(streams.into_iter().map(|(id, rows)| commit_stream(sink, id, rows, stopping)))
         .buffer_unordered(sink.settings.commits_at_once)
         .try_collect::<Vec<()>>()
@@ -115,7 +115,7 @@ async fn commit_stream(
     };
     match outcome {
         None => {
-            bury_all(sink, stream, &rows, "unknown-stream", "the tenant has no such stream or schema version", stopping)
+            bury_all(sink, stream, &rows, "unknown-stream", "the tenant has no such stream", stopping)
                 .await
         }
         Some(outcome) => {
@@ -154,9 +154,9 @@ async fn bury(sink: &Sink, poison: &Poison) -> Result<(), Error> {
         payload: &poison.payload,
         headers: &poison.headers,
     };
-    sink.log.bury(letter, Reason { code: poison.code, detail: &poison.detail }).await?;
+    sink.log.bury(letter, Reason { code: poison.code, detail: poison.detail }).await?;
     (sink.counters.dead_letters)(1);
-    tracing::warn!(tenant = ?poison.tenant, stream = ?poison.stream, place = ?poison.place, code = poison.code, "record given up");
+    tracing::warn!(place = ?poison.place, code = poison.code, "record given up");
     Ok(())
 }
 
@@ -173,7 +173,7 @@ async fn bury_all(
     for together in all.chunks(LETTERS_AT_ONCE) {
         let letters = together.iter().map(|at| {
             patiently(stopping, move || {
-                bury_row(sink, stream, rows, rows.places[*at], rows.row(*at), Reason { code, detail })
+                bury_row(sink, stream, rows, *at, Reason { code, detail })
             })
         });
         try_join_all(letters).await?;
