@@ -27,7 +27,6 @@ use kit::outbox;
 use kit::service::{Context, Service, StartError, Surface};
 use kit::tasks::Policy;
 use lakehouse::{Bucket, Catalog};
-use tokio::sync::OnceCell;
 
 use crate::config::Settings;
 use crate::ops::definitions::Definitions;
@@ -84,7 +83,7 @@ impl Service for IngestionReplication {
         let lag = bus.lag_meter(STREAMING_RECORD_ACCEPTED, PURPOSE).map_err(unreadable)?;
         let lineage_seconds = settings.lineage_seconds;
         let sink = Arc::new(Sink {
-            log: Box::new(Topic::new(bus, consumer)),
+            log: Box::new(Topic::new(bus, consumer).map_err(unreadable)?),
             catalog: Catalog::new(peer(services::ICEBERG_CATALOG)?),
             bucket,
             definitions: Definitions::new(Arc::new(peer(services::STREAMING)?)),
@@ -92,7 +91,6 @@ impl Service for IngestionReplication {
             tables: Tables::default(),
             generations: Generations::new(Arc::clone(&context.placements)),
             settings,
-            topic_id: OnceCell::new(),
             counters: counters(&context.metrics),
         });
         events::follow_streams(&context.tasks, &control, Arc::clone(&sink), database.clone())

@@ -16,10 +16,8 @@ use kit::Scope;
 use kit::placements::Placements;
 use lakehouse::{Bucket, Catalog};
 use parking_lot::Mutex;
-use tokio::sync::OnceCell;
 
 use crate::config::Settings;
-use crate::error::Error;
 use crate::ops::definitions::Definitions;
 use crate::ops::log::Log;
 use crate::ops::record::Journal;
@@ -36,8 +34,6 @@ pub struct Sink {
     pub tables: Tables,
     pub generations: Generations,
     pub settings: Settings,
-    /// Asked of the broker once: progress is worth nothing without it.
-    pub topic_id: OnceCell<String>,
     pub counters: Counters,
 }
 
@@ -74,10 +70,5 @@ impl Sink {
         let placed = self.generations.placements.generation(tenant).unwrap_or_default();
         let generation = self.generations.learn(tenant, seen.max(placed));
         Scope::of_service(services::INGESTION_REPLICATION, tenant.clone(), generation)
-    }
-
-    pub async fn topic_id(&self) -> Result<&str, Error> {
-        let id = self.topic_id.get_or_try_init(|| self.log.topic_id()).await?;
-        Ok(id)
     }
 }

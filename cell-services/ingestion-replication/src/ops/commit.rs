@@ -60,11 +60,12 @@ pub async fn commit(
     scope: &Scope,
     stream: Uuid,
     rows: &Arc<StreamRows>,
+    topic_id: &str,
 ) -> Result<Option<Outcome>, Error> {
     let Some(definition) = sink.definitions.get(scope, stream, rows.schema_version).await? else { return Ok(None) };
     let name = sink.tables.ensure(&sink.catalog, scope, stream, &definition).await?;
     let version = definition.version;
-    let work = Work { sink, stream, rows, version, topic_id: sink.topic_id().await?, bucket: sink.bucket.tenant(&scope.tenant) };
+    let work = Work { sink, stream, rows, version, topic_id, bucket: sink.bucket.tenant(&scope.tenant) };
     let (prepared, failure) = (Mutex::new(Attempts::default()), Mutex::new(None::<Error>));
     let build = |table: LoadedTable| {
         let (work, prepared, failure) = (&work, &prepared, &failure);

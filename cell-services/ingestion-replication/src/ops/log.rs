@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use contracts::events::STREAMING_RECORD_ACCEPTED;
-use event_bus_data::{BusError, DataBus, DataConsumer, Letter, Position, Reason};
+use event_bus_data::{BusError, DataBus, DataConsumer, Letter, Position, Reason, TopicIdentity};
 
 use crate::domain::Place;
 use crate::domain::round::{Record, Round};
@@ -29,18 +29,20 @@ pub trait Log: Send + Sync {
 pub struct Topic {
     bus: DataBus,
     consumer: DataConsumer,
+    identity: TopicIdentity,
 }
 
 impl Topic {
-    pub fn new(bus: DataBus, consumer: DataConsumer) -> Self {
-        Self { bus, consumer }
+    pub fn new(bus: DataBus, consumer: DataConsumer) -> Result<Self, BusError> {
+        let identity = bus.topic_identity(STREAMING_RECORD_ACCEPTED)?;
+        Ok(Self { bus, consumer, identity })
     }
 }
 
 #[async_trait]
 impl Log for Topic {
     async fn topic_id(&self) -> Result<String, BusError> {
-        self.bus.topic_id(STREAMING_RECORD_ACCEPTED).await
+        self.identity.ask().await
     }
 
     async fn read(&self, round: &mut Round, max: usize, wait: Duration) -> Result<(), BusError> {

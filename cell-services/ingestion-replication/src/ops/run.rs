@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::Sink;
 use super::commit::{Outcome, bury_row, commit};
+use crate::domain::progress::ProgressError;
 use crate::domain::round::{Poison, Round, StreamRows};
 use crate::error::Error;
 
@@ -30,6 +31,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Runs until the process stops. A stop in the middle loses nothing: what is not committed is read
 /// again.
 pub async fn run(sink: Arc<Sink>, stopping: CancellationToken) -> Result<(), Error> {
+    // Before the first record is read: what is read then is this topic's, or is noticed not to be.
+    let Ok(topic_id) = persistently(&stopping, "the topic's id", || sink.log.topic_id()).await else { return Ok(()) };
     let mut round = Round::default();
     let mut oldest: Option<Instant> = None;
     loop {
@@ -40,7 +43,8 @@ pub async fn run(sink: Arc<Sink>, stopping: CancellationToken) -> Result<(), Err
         };
         if let Err(error) = read {
             tracing::warn!(error = %chain(&error), "the sink waits for the data bus");
-            pause(&stopping, LONGEST_PAUSE).await?;
+            // A stop ends the pause, and the loop with the next read.
+            let _ = pause(&stopping, LONGEST_PAUSE).await;
         }
         round.enter(sink.log.epoch());
         if round.is_empty() {
@@ -51,7 +55,7 @@ pub async fn run(sink: Arc<Sink>, stopping: CancellationToken) -> Result<(), Err
         if !is_due(&sink, &round, since) {
             continue;
         }
-        match commit_round(&sink, &mut round, &stopping).await {
+        match commit_round(&sink, &topic_id, &mut round, &stopping).await {
             Ok(()) => (sink.counters.commit_seconds)(since.elapsed().as_secs_f64()),
             Err(Error::Stopping) => return Ok(()),
             Err(error) => return Err(error),
@@ -67,18 +71,27 @@ fn is_due(sink: &Sink, round: &Round, since: Instant) -> bool {
         || round.bytes >= settings.commit_bytes
 }
 
-/// Everything of the round is dealt with before the group's hint moves.
-async fn commit_round(sink: &Sink, round: &mut Round, stopping: &CancellationToken) -> Result<(), Error> {
+/// Everything of the round is dealt with before the group's hint moves. The topic's id is asked
+/// after the reading and before each of the two: offsets of a topic made anew must not pass for the
+/// old one's.
+async fn commit_round(
+    sink: &Sink,
+    topic_id: &str,
+    round: &mut Round,
+    stopping: &CancellationToken,
+) -> Result<(), Error> {
+    persistently(stopping, "a round", || still(sink, topic_id)).await?;
     let poison = std::mem::take(&mut round.poison);
     for letter in &poison {
-        patiently(stopping, || bury(sink, letter)).await?;
+        persistently(stopping, "a dead letter", || bury(sink, letter)).await?;
     }
     let streams: Vec<_> =
         std::mem::take(&mut round.streams).into_iter().map(|((_, id), rows)| (id, Arc::new(rows))).collect();
-    stream::iter(streams.into_iter().map(|(id, rows)| commit_stream(sink, id, rows, stopping)))
+    stream::iter(streams.into_iter().map(|(id, rows)| commit_stream(sink, topic_id, id, rows, stopping)))
         .buffer_unordered(sink.settings.commits_at_once)
         .try_collect::<Vec<()>>()
         .await?;
+    persistently(stopping, "the group's hint", || still(sink, topic_id)).await?;
     if sink.log.epoch() == round.epoch()
         && let Err(error) = sink.log.hint(round.hint())
     {
@@ -88,8 +101,17 @@ async fn commit_round(sink: &Sink, round: &mut Round, stopping: &CancellationTok
     Ok(())
 }
 
+/// Whether the topic is the one that was read.
+async fn still(sink: &Sink, topic_id: &str) -> Result<(), Error> {
+    if sink.log.topic_id().await? == topic_id {
+        return Ok(());
+    }
+    Err(ProgressError::OtherTopic(topic_id.to_owned()).into())
+}
+
 async fn commit_stream(
     sink: &Sink,
+    topic_id: &str,
     stream: Uuid,
     rows: Arc<StreamRows>,
     stopping: &CancellationToken,
@@ -97,7 +119,7 @@ async fn commit_stream(
     let (mut faults, mut wait) = (0, FIRST_PAUSE);
     let outcome = loop {
         let scope = sink.scope(&rows.tenant, rows.generation);
-        match commit(sink, &scope, stream, &rows).await {
+        match commit(sink, &scope, stream, &rows, topic_id).await {
             Ok(outcome) => break outcome,
             Err(error) if error.is_of_the_table() && faults + 1 >= sink.settings.attempts => {
                 return bury_all(sink, stream, &rows, "table", &error.to_string(), stopping).await;
@@ -107,7 +129,7 @@ async fn commit_stream(
                 if let Some(generation) = error.generation_required() {
                     sink.generations.learn(&rows.tenant, generation);
                 }
-                tell_of_waiting(stream, &rows, &error);
+                tell_of_waiting(&format!("stream {stream} of {}", rows.tenant), &error);
                 pause(stopping, wait).await?;
                 wait = (wait * 2).min(LONGEST_PAUSE);
             }
@@ -138,11 +160,11 @@ async fn told(sink: &Sink, stream: Uuid, rows: &StreamRows, outcome: &Outcome) {
     }
 }
 
-fn tell_of_waiting(stream: Uuid, rows: &StreamRows, error: &Error) {
+fn tell_of_waiting(what: &str, error: &Error) {
     if matches!(error, Error::Progress(_)) || error.kind() == Kind::Internal {
-        tracing::error!(tenant = %rows.tenant, %stream, error = %chain(error), "the sink waits, and will not go on by itself");
+        tracing::error!(what, error = %chain(error), "the sink waits, and will not go on by itself");
     } else {
-        tracing::warn!(tenant = %rows.tenant, %stream, error = %chain(error), "the sink waits");
+        tracing::warn!(what, error = %chain(error), "the sink waits");
     }
 }
 
@@ -172,7 +194,7 @@ async fn bury_all(
     let all: Vec<usize> = (0..rows.len()).collect();
     for together in all.chunks(LETTERS_AT_ONCE) {
         let letters = together.iter().map(|at| {
-            patiently(stopping, move || {
+            persistently(stopping, "a dead letter", move || {
                 bury_row(sink, stream, rows, *at, Reason { code, detail })
             })
         });
@@ -186,15 +208,16 @@ async fn bury_all(
 }
 
 /// Until it works or the service stops.
-async fn patiently<F: Future<Output = Result<(), Error>>>(
-    stopping: &CancellationToken,
-    mut work: impl FnMut() -> F,
-) -> Result<(), Error> {
+async fn persistently<T, E, F>(stopping: &CancellationToken, what: &str, mut work: impl FnMut() -> F) -> Result<T, Error>
+where
+    E: Into<Error>,
+    F: Future<Output = Result<T, E>>,
+{
     let mut wait = FIRST_PAUSE;
     loop {
         match work().await {
-            Ok(()) => return Ok(()),
-            Err(error) => tracing::warn!(error = %chain(&error), "a dead letter waits"),
+            Ok(done) => return Ok(done),
+            Err(error) => tell_of_waiting(what, &error.into()),
         }
         pause(stopping, wait).await?;
         wait = (wait * 2).min(LONGEST_PAUSE);

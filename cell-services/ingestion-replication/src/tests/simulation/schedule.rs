@@ -7,7 +7,6 @@ use contracts::CellId;
 use kit::nature;
 use kit::placements::Placements;
 use lakehouse::{Bucket, Catalog};
-use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use turmoil::Sim;
 
@@ -131,7 +130,6 @@ fn assemble(world: &Arc<World>, process: usize) -> Sink {
             forsaken_topic_id: world.forsaken.lock().clone(),
             ..Settings::default()
         },
-        topic_id: OnceCell::new(),
         counters: Counters { rows: Box::new(|_| ()), dead_letters: Box::new(|_| ()), commit_seconds: Box::new(|_| ()) },
     }
 }
