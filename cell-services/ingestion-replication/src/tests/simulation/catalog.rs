@@ -103,7 +103,8 @@ impl Tables {
         }
         let mut builder = TableMetadata::clone(before).into_builder(Some(location(before)));
         let (mut snapshots, mut lists) = (Vec::new(), Vec::new());
-        for update in change.updates {
+        let now = nature::now_ms().max(before.last_updated_ms());
+        for update in change.updates.into_iter().map(|update| not_ahead(update, now)) {
             if let TableUpdate::AddSnapshot { snapshot } = &update {
                 snapshots.push(snapshot.snapshot_id());
                 lists.push(snapshot.manifest_list().to_owned());
@@ -127,6 +128,18 @@ impl Tables {
         let entry = self.live.remove(key)?;
         self.dropped.push(entry.clone());
         Some(entry)
+    }
+}
+
+/// As our catalog does it: a snapshot from the future is dated now.
+fn not_ahead(update: TableUpdate, now: i64) -> TableUpdate {
+    let mut json = serde_json::to_value(&update).unwrap();
+    match &update {
+        TableUpdate::AddSnapshot { snapshot } if snapshot.timestamp_ms() > now => {
+            json["snapshot"]["timestamp-ms"] = now.into();
+            serde_json::from_value(json).unwrap()
+        }
+        _ => update,
     }
 }
 
