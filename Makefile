@@ -6,10 +6,11 @@ RELEASE := $(CARGO_TARGET_DIR)/release
 NEEDED := gcc g++ cmake perl pkg-config mvn java python3
 PACKAGES := gcc g++ make cmake perl pkg-config libssl-dev zlib1g-dev maven openjdk-17-jre-headless python3-venv
 
-.PHONY: run demo test bench lint doctor clean build tools
+.PHONY: run demo test sim bench lint doctor clean build tools
 run: build ; $(DEBUG)/cyto up --demo
 demo: build ; $(DEBUG)/cyto demo
 test: build ; $(DEBUG)/cyto up --only parts && cargo test --workspace
+sim: tools ; CYTO_SEEDS=1000 cargo test -p ingestion-replication simulation
 bench: tools ; cargo build --release --workspace --bins && $(RELEASE)/cyto during -- $(RELEASE)/loadtest
 lint: tools ; cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings && cargo run -p cell -- contracts lint
 doctor: build ; $(DEBUG)/cyto doctor --fix

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::extract::{Path, Query, State};
 use contracts::events::STREAMING_RECORD_ACCEPTED;
 use event_bus_data::LagMeter;
+use kit::database::Database;
 use kit::http::{Json, Page, PageRequest};
 use kit::{Problem, Scope};
 use serde::Serialize;
@@ -16,12 +17,12 @@ use uuid::Uuid;
 
 use crate::domain::NAMESPACE;
 use crate::error::Error;
-use crate::ops::{App, sinks};
+use crate::ops::sinks;
 use crate::store::SinkRow;
 
 /// What the handlers need.
 pub struct Handlers {
-    pub app: Arc<App>,
+    pub database: Database,
     pub lag: LagMeter,
 }
 
@@ -92,7 +93,7 @@ async fn list(
     scope: Scope,
     Query(page): Query<PageRequest>,
 ) -> Result<Json<Page<SinkView>>, Problem> {
-    let page = sinks::list(&handlers.app, &scope, &page).await?;
+    let page = sinks::list(&handlers.database, &scope, &page).await?;
     let lag = if page.data.is_empty() { 0 } else { handlers.lag.lag().await.map_err(Error::from)? };
     Ok(Json(page.map(|sink| SinkView::of(sink, lag))))
 }
@@ -109,7 +110,7 @@ async fn get(
     scope: Scope,
     Path(reference): Path<String>,
 ) -> Result<Json<SinkView>, Problem> {
-    let sink = sinks::get(&handlers.app, &scope, &reference).await?;
+    let sink = sinks::get(&handlers.database, &scope, &reference).await?;
     let lag = handlers.lag.lag().await.map_err(Error::from)?;
     Ok(Json(SinkView::of(sink, lag)))
 }

@@ -137,9 +137,9 @@ mod tests {
                 schema_version: 1,
                 generation: Generation(1),
             };
-            round.take(labels, Place { partition: 2, offset }, line.as_bytes()).unwrap();
+            round.take(labels, Place { partition: 2, offset }, line.as_bytes());
         }
-        round.streams.remove(&Uuid::nil()).unwrap()
+        round.streams.pop_first().unwrap().1
     }
 
     fn schema() -> SchemaRef {

@@ -2,8 +2,6 @@
 
 pub mod progress;
 pub mod round;
-#[cfg(test)]
-mod simulation;
 
 use serde::{Deserialize, Serialize};
 

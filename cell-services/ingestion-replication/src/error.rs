@@ -2,8 +2,8 @@
 
 use event_bus_data::BusError;
 use kit::database::DatabaseError;
+use kit::exchange::ExchangeError;
 use kit::http::PageError;
-use kit::peers::PeerError;
 use kit::scope::ScopeError;
 use kit::{Fault, Kind};
 
@@ -14,11 +14,15 @@ pub enum Error {
     #[error("there is no such sink")]
     NoSink,
     #[error("streaming does not answer")]
-    Streaming(#[source] reqwest::Error),
+    Streaming(#[from] ExchangeError),
+    #[error("streaming's answer is not understood")]
+    StreamingUnread(#[source] serde_json::Error),
     #[error("streaming answered {0}")]
     StreamingRefused(u16),
     #[error("every name the table may have belongs to another stream")]
     NoTableName,
+    #[error("the table's name belongs to another stream by now")]
+    TableTaken,
     #[error("the table's columns do not fit the stream: {0}")]
     Columns(String),
     #[error(transparent)]
@@ -27,8 +31,6 @@ pub enum Error {
     Stopping,
     #[error(transparent)]
     Lakehouse(#[from] lakehouse::Error),
-    #[error(transparent)]
-    Peer(#[from] PeerError),
     #[error(transparent)]
     DataBus(#[from] BusError),
     #[error(transparent)]
@@ -56,10 +58,9 @@ impl Fault for Error {
         match self {
             Error::NoSink => Kind::NotFound,
             Error::Streaming(_) | Error::Stopping => Kind::Unavailable,
-            Error::StreamingRefused(_) | Error::Progress(_) => Kind::Internal,
-            Error::NoTableName | Error::Columns(_) => Kind::Conflict,
+            Error::StreamingRefused(_) | Error::StreamingUnread(_) | Error::Progress(_) => Kind::Internal,
+            Error::NoTableName | Error::TableTaken | Error::Columns(_) => Kind::Conflict,
             Error::Lakehouse(e) => e.kind(),
-            Error::Peer(e) => e.kind(),
             Error::DataBus(e) => e.kind(),
             Error::Database(e) => e.kind(),
             Error::Scope(e) => e.kind(),
@@ -70,13 +71,13 @@ impl Fault for Error {
     fn code(&self) -> &'static str {
         match self {
             Error::NoSink => "sink/not-found",
-            Error::Streaming(_) | Error::StreamingRefused(_) => "sink/streaming",
+            Error::Streaming(_) | Error::StreamingRefused(_) | Error::StreamingUnread(_) => "sink/streaming",
             Error::NoTableName => "sink/no-table-name",
+            Error::TableTaken => "sink/table-taken",
             Error::Columns(_) => "sink/columns",
             Error::Progress(_) => "sink/progress",
             Error::Stopping => "sink/stopping",
             Error::Lakehouse(e) => e.code(),
-            Error::Peer(e) => e.code(),
             Error::DataBus(e) => e.code(),
             Error::Database(e) => e.code(),
             Error::Scope(e) => e.code(),

@@ -12,6 +12,8 @@ mod error;
 mod events;
 mod ops;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -25,12 +27,13 @@ use kit::outbox;
 use kit::service::{Context, Service, StartError, Surface};
 use kit::tasks::Policy;
 use lakehouse::{Bucket, Catalog};
-use tokio::sync::OnceCell;
 
 use crate::config::Settings;
 use crate::ops::definitions::Definitions;
+use crate::ops::log::Topic;
+use crate::ops::record::Ledger;
 use crate::ops::tables::Tables;
-use crate::ops::{App, Counters, Generations, run};
+use crate::ops::{Counters, Generations, Sink, run};
 
 /// Seconds.
 const COMMIT_BUCKETS: [f64; 9] = [0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0];
@@ -78,25 +81,23 @@ impl Service for IngestionReplication {
         let unreadable = |error| StartError::new("the data bus cannot be read", error);
         let consumer = bus.consumer(STREAMING_RECORD_ACCEPTED, PURPOSE).map_err(unreadable)?;
         let lag = bus.lag_meter(STREAMING_RECORD_ACCEPTED, PURPOSE).map_err(unreadable)?;
-        let app = Arc::new(App {
-            cell: context.cell.clone(),
-            database,
-            bus,
+        let lineage_seconds = settings.lineage_seconds;
+        let sink = Arc::new(Sink {
+            log: Box::new(Topic::new(bus, consumer).map_err(unreadable)?),
             catalog: Catalog::new(peer(services::ICEBERG_CATALOG)?),
             bucket,
-            placements: Arc::clone(&context.placements),
-            definitions: Definitions::new(peer(services::STREAMING)?),
+            definitions: Definitions::new(Arc::new(peer(services::STREAMING)?)),
+            journal: Box::new(Ledger { cell: context.cell.clone(), database: database.clone(), lineage_seconds }),
             tables: Tables::default(),
+            generations: Generations::new(Arc::clone(&context.placements)),
             settings,
-            generations: Generations::default(),
-            topic_id: OnceCell::new(),
             counters: counters(&context.metrics),
         });
-        events::follow_streams(&context.tasks, &control, Arc::clone(&app))
+        events::follow_streams(&context.tasks, &control, Arc::clone(&sink), database.clone())
             .map_err(|error| StartError::new("stream changes cannot be followed", error))?;
-        let sink = run::run(Arc::clone(&app), consumer, context.tasks.stopping());
-        context.tasks.spawn("sink", Policy::EndProcess, async move { Ok(sink.await?) });
-        Ok(Surface { http: api::router(api::Handlers { app, lag }), flight: None })
+        let running = run::run(sink, context.tasks.stopping());
+        context.tasks.spawn("sink", Policy::EndProcess, async move { Ok(running.await?) });
+        Ok(Surface { http: api::router(api::Handlers { database, lag }), flight: None })
     }
 }
 

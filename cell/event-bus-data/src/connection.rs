@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::consumer::{DataConsumer, LagMeter, TailReader, TailStart};
 use crate::event_consumer::EventConsumer;
 use crate::producer::DataProducer;
+use crate::topic_admin::TopicIdentity;
 use crate::{BusError, dead_letter};
 
 /// One service's connection. Cheap to clone; the broker may be away when it is made.
@@ -68,10 +69,10 @@ impl DataBus {
         TailReader::open(config, event.name, &contracts::kafka::group(self.service, "tail"), start).await
     }
 
-    /// Id the broker gave the topic when it was made: a topic made anew has another one.
-    pub async fn topic_id(&self, event: &str) -> Result<String, BusError> {
+    /// Asks whether a declared event's topic is still the same one.
+    pub fn topic_identity(&self, event: &str) -> Result<TopicIdentity, BusError> {
         let event = declared(event)?;
-        crate::topic_admin::topic_id(&client_config(&self.endpoint, self.service), event.name).await
+        TopicIdentity::new(&client_config(&self.endpoint, self.service), event.name)
     }
 
     /// Puts a record a consumer gives up into `__dlq.<topic>` and waits for the acknowledgement.

@@ -26,3 +26,4 @@ pub use error::BusError;
 pub use event_consumer::{Delivery, EventConsumer};
 pub use headers::{OpenLineage, RecordHeaders};
 pub use producer::{Acknowledged, Batch, DataProducer};
+pub use topic_admin::TopicIdentity;

@@ -1,6 +1,7 @@
 //! Topics as the broker has them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::events::Cleanup;
@@ -142,14 +143,23 @@ fn first_refusal(what: &str, answers: Result<Vec<rdkafka::admin::TopicResult>, K
     Ok(())
 }
 
-/// The id the broker gave a topic when it was made.
-pub(crate) async fn topic_id(config: &ClientConfig, topic: &'static str) -> Result<String, BusError> {
-    let config = config.clone();
-    let asked = tokio::task::spawn_blocking(move || {
-        let administration = Administration::connect(&config)?;
-        crate::acl::topic_id(administration.native().inner(), topic)
-    });
-    asked.await.unwrap_or(Err(BusError::Unavailable(KafkaError::Canceled)))
+/// The id the broker gave a topic when it was made; a topic made anew has another one. Asked on one
+/// connection, so that it may be asked often.
+pub struct TopicIdentity {
+    administration: Arc<Administration>,
+    topic: &'static str,
+}
+
+impl TopicIdentity {
+    pub(crate) fn new(config: &ClientConfig, topic: &'static str) -> Result<Self, BusError> {
+        Ok(Self { administration: Arc::new(Administration::connect(config)?), topic })
+    }
+
+    pub async fn ask(&self) -> Result<String, BusError> {
+        let (administration, topic) = (Arc::clone(&self.administration), self.topic);
+        let asked = tokio::task::spawn_blocking(move || crate::acl::topic_id(administration.native().inner(), topic));
+        asked.await.unwrap_or(Err(BusError::Unavailable(KafkaError::Canceled)))
+    }
 }
 
 pub(crate) struct Quiet;

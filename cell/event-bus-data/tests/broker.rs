@@ -212,9 +212,9 @@ fn outgoing() -> Outgoing {
 async fn a_topic_has_an_id_that_stays() {
     reconciled().await;
     let bus = DataBus::connect(&endpoint("ingestion-replication").await, "ingestion-replication").unwrap();
-    let id = bus.topic_id(STREAMING_RECORD_ACCEPTED).await.unwrap();
+    let id = bus.topic_identity(STREAMING_RECORD_ACCEPTED).unwrap().ask().await.unwrap();
     assert!(id.len() >= 20, "{id}");
-    assert_eq!(bus.topic_id(STREAMING_RECORD_ACCEPTED).await.unwrap(), id);
+    assert_eq!(bus.topic_identity(STREAMING_RECORD_ACCEPTED).unwrap().ask().await.unwrap(), id);
 }
 
 #[tokio::test(flavor = "multi_thread")]

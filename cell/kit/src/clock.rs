@@ -1,8 +1,8 @@
-//! The wall clock, in one place.
+//! The wall clock in seconds, as tokens have it.
 
-use time::OffsetDateTime;
+use crate::nature;
 
 /// Seconds since 1970-01-01T00:00:00Z.
 pub fn unix_seconds() -> i64 {
-    OffsetDateTime::now_utc().unix_timestamp()
+    nature::now().unix_timestamp()
 }

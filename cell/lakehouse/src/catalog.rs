@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
 use iceberg::spec::{Schema, TableMetadata};
 use iceberg::{TableRequirement, TableUpdate};
 use kit::Scope;
+use kit::exchange::{Exchange, ExchangeError, answered};
 use kit::peers::PeerHttp;
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,20 +18,29 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::names::{Namespace, TableName};
 
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// Path of the REST surface, before `/v1`.
 const ROOT: &str = "/iceberg";
 
-#[derive(Clone)]
-enum Transport {
-    Peer(PeerHttp),
-    Bearer { client: reqwest::Client, base: String, token: kit::Secret },
+/// A catalog outside the cell's mTLS.
+struct Bearer {
+    client: reqwest::Client,
+    base: String,
+    token: kit::Secret,
+}
+
+#[async_trait]
+impl Exchange for Bearer {
+    async fn exchange(&self, _: &Scope, call: Request<Bytes>) -> std::result::Result<Response<Bytes>, ExchangeError> {
+        let (parts, body) = call.into_parts();
+        let request = self.client.request(parts.method, format!("{}{}", self.base, parts.uri));
+        answered(request.bearer_auth(self.token.expose()).headers(parts.headers).body(body)).await
+    }
 }
 
 /// A client of one cell's catalog. The warehouse is always the scope's tenant.
 #[derive(Clone)]
 pub struct Catalog {
-    transport: Transport,
+    exchange: Arc<dyn Exchange>,
 }
 
 /// A table as the catalog gave it.
@@ -83,25 +94,39 @@ struct TablePage {
 impl Catalog {
     /// The cell's catalog, reached as a service of the cell.
     pub fn new(peer: PeerHttp) -> Self {
-        Self { transport: Transport::Peer(peer) }
+        Self::over(Arc::new(peer))
     }
 
     /// Any catalog of the same surface, reached with a token; `base` has no slash at the end.
     pub fn with_token(client: reqwest::Client, base: impl Into<String>, token: kit::Secret) -> Self {
-        Self { transport: Transport::Bearer { client, base: base.into(), token } }
+        Self::over(Arc::new(Bearer { client, base: base.into(), token }))
     }
 
-    fn request(&self, scope: &Scope, method: Method, path: &str) -> Result<RequestBuilder> {
-        let path = format!("{ROOT}/v1/{}{path}", scope.tenant);
-        let request = match &self.transport {
-            Transport::Peer(peer) => peer
-                .request(method, &path, scope)
-                .map_err(|error| Error::Refused { status: 500, message: error.to_string() })?,
-            Transport::Bearer { client, base, token } => {
-                client.request(method, format!("{base}{path}")).bearer_auth(token.expose())
-            }
-        };
-        Ok(request.timeout(TIMEOUT))
+    /// A catalog over any carrier of calls.
+    pub fn over(exchange: Arc<dyn Exchange>) -> Self {
+        Self { exchange }
+    }
+
+    /// The raw answer to a call below the warehouse; a body of `null` is none.
+    async fn send(
+        &self,
+        scope: &Scope,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> std::result::Result<Response<Bytes>, ExchangeError> {
+        let unsent = |error: http::Error| ExchangeError::Unreached(Box::new(error));
+        let mut call = Request::builder().method(method).uri(format!("{ROOT}/v1/{}{path}", scope.tenant));
+        let mut bytes = Bytes::new();
+        if !body.is_null() {
+            call = call.header(http::header::CONTENT_TYPE, "application/json");
+            bytes = body.to_string().into();
+        }
+        self.exchange.exchange(scope, call.body(bytes).map_err(unsent)?).await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, scope: &Scope, path: &str, what: &'static str) -> Result<T> {
+        parsed(&accepted(self.send(scope, Method::GET, path, &Value::Null).await, what)?)
     }
 
     /// All namespaces of one level: the top, or below `parent`.
@@ -109,11 +134,11 @@ impl Catalog {
         let mut found = Vec::new();
         let mut token = String::new();
         loop {
-            let mut request = self.request(scope, Method::GET, "/namespaces")?.query(&[("pageToken", &token)]);
+            let mut path = format!("/namespaces?pageToken={}", encoded(&token));
             if let Some(parent) = parent {
-                request = request.query(&[("parent", parent.levels().join("\u{1f}"))]);
+                path = format!("{path}&parent={}", encoded(&parent.levels().join("\u{1f}")));
             }
-            let page: NamespacePage = read(accepted(request, "namespace").await?).await?;
+            let page: NamespacePage = self.read(scope, &path, "namespace").await?;
             found.extend(page.namespaces);
             match page.next_page_token {
                 Some(next) => token = next,
@@ -125,7 +150,7 @@ impl Catalog {
     /// Makes the namespace unless it is there.
     pub async fn create_namespace(&self, scope: &Scope, namespace: &Namespace) -> Result<()> {
         let body = json!({ "namespace": namespace, "properties": {} });
-        match accepted(self.request(scope, Method::POST, "/namespaces")?.json(&body), "namespace").await {
+        match accepted(self.send(scope, Method::POST, "/namespaces", &body).await, "namespace") {
             Ok(_) | Err(Error::Exists(_)) => Ok(()),
             Err(error) => Err(error),
         }
@@ -136,10 +161,8 @@ impl Catalog {
         let mut found = Vec::new();
         let mut token = String::new();
         loop {
-            let request = self
-                .request(scope, Method::GET, &format!("{}/tables", namespace_path(namespace)))?
-                .query(&[("pageToken", &token)]);
-            let page: TablePage = read(accepted(request, "namespace").await?).await?;
+            let path = format!("{}/tables?pageToken={}", namespace_path(namespace), encoded(&token));
+            let page: TablePage = self.read(scope, &path, "namespace").await?;
             found.extend(page.identifiers);
             match page.next_page_token {
                 Some(next) => token = next,
@@ -149,8 +172,7 @@ impl Catalog {
     }
 
     pub async fn load(&self, scope: &Scope, name: &TableName) -> Result<LoadedTable> {
-        let request = self.request(scope, Method::GET, &table_path(name))?;
-        loaded(name, accepted(request, "table").await?).await
+        Ok(loaded(name, self.read(scope, &table_path(name), "table").await?))
     }
 
     /// Makes a table (format version 2, not partitioned); [`Error::Exists`] if there is one.
@@ -163,7 +185,8 @@ impl Catalog {
     ) -> Result<LoadedTable> {
         let body = json!({ "name": name.name(), "schema": schema, "properties": properties, "stage-create": false });
         let path = format!("{}/tables", namespace_path(name.namespace()));
-        loaded(name, accepted(self.request(scope, Method::POST, &path)?.json(&body), "table").await?).await
+        let answer = accepted(self.send(scope, Method::POST, &path, &body).await, "table")?;
+        Ok(loaded(name, parsed(&answer)?))
     }
 
     /// The table, made first (with its namespace) if it is not there.
@@ -187,8 +210,8 @@ impl Catalog {
 
     /// Takes the table out of the catalog; `purge` asks for its files to be deleted too.
     pub async fn drop_table(&self, scope: &Scope, name: &TableName, purge: bool) -> Result<()> {
-        let request = self.request(scope, Method::DELETE, &table_path(name))?.query(&[("purgeRequested", purge)]);
-        accepted(request, "table").await.map(drop)
+        let path = format!("{}?purgeRequested={purge}", table_path(name));
+        accepted(self.send(scope, Method::DELETE, &path, &Value::Null).await, "table").map(drop)
     }
 
     /// One table's commit. [`Error::Conflict`]: reload, rebuild, try again. [`Error::CommitUnknown`]:
@@ -201,18 +224,16 @@ impl Catalog {
         updates: &[TableUpdate],
     ) -> Result<LoadedTable> {
         let body = json!({ "identifier": name, "requirements": requirements, "updates": updates });
-        let response = committed(self.request(scope, Method::POST, &table_path(name))?.json(&body)).await?;
-        loaded(name, response).await.map_err(|error| match error {
-            // It was accepted, and the answer broke off on the way.
-            Error::Answer(source) => Error::CommitUnknown(Some(source)),
-            other => other,
-        })
+        let answer = committed(self.send(scope, Method::POST, &table_path(name), &body).await)?;
+        // It was accepted, whatever the answer looks like.
+        let answer = serde_json::from_slice(answer.body()).map_err(|error| Error::CommitUnknown(Some(error.into())))?;
+        Ok(loaded(name, answer))
     }
 
     /// Several tables' commits, all or none.
     pub async fn commit_many(&self, scope: &Scope, changes: &[TableChange]) -> Result<()> {
         let body = json!({ "table-changes": changes });
-        committed(self.request(scope, Method::POST, "/transactions/commit")?.json(&body)).await.map(drop)
+        committed(self.send(scope, Method::POST, "/transactions/commit", &body).await).map(drop)
     }
 }
 
@@ -238,54 +259,55 @@ fn encoded(segment: &str) -> String {
     out
 }
 
-async fn loaded(name: &TableName, response: Response) -> Result<LoadedTable> {
-    let answer: LoadAnswer = read(response).await?;
-    Ok(LoadedTable {
+fn loaded(name: &TableName, answer: LoadAnswer) -> LoadedTable {
+    LoadedTable {
         name: name.clone(),
         metadata: Arc::new(answer.metadata),
         metadata_location: answer.metadata_location.unwrap_or_default(),
         config: answer.config,
-    })
-}
-
-async fn read<T: DeserializeOwned>(response: Response) -> Result<T> {
-    response.json().await.map_err(Error::Answer)
-}
-
-async fn accepted(request: RequestBuilder, what: &'static str) -> Result<Response> {
-    let response = request.send().await.map_err(Error::Unreachable)?;
-    match response.status() {
-        status if status.is_success() => Ok(response),
-        StatusCode::NOT_FOUND => Err(Error::NotFound(what)),
-        StatusCode::CONFLICT => Err(Error::Exists(what)),
-        _ => Err(refusal(response).await),
     }
 }
 
-async fn committed(request: RequestBuilder) -> Result<Response> {
-    let response = match request.send().await {
-        Ok(response) => response,
-        Err(error) if error.is_connect() => return Err(Error::Unreachable(error)),
-        Err(error) => return Err(Error::CommitUnknown(Some(error))),
+fn parsed<T: DeserializeOwned>(answer: &Response<Bytes>) -> Result<T> {
+    serde_json::from_slice(answer.body()).map_err(|error| Error::Answer(error.into()))
+}
+
+type Answer = std::result::Result<Response<Bytes>, ExchangeError>;
+
+fn accepted(answer: Answer, what: &'static str) -> Result<Response<Bytes>> {
+    let answer = answer.map_err(|error| Error::Unreachable(error.into()))?;
+    match answer.status() {
+        status if status.is_success() => Ok(answer),
+        StatusCode::NOT_FOUND => Err(Error::NotFound(what)),
+        StatusCode::CONFLICT => Err(Error::Exists(what)),
+        _ => Err(refusal(&answer)),
+    }
+}
+
+fn committed(answer: Answer) -> Result<Response<Bytes>> {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error @ ExchangeError::Unreached(_)) => return Err(Error::Unreachable(error.into())),
+        Err(error) => return Err(Error::CommitUnknown(Some(error.into()))),
     };
-    match response.status() {
-        status if status.is_success() => Ok(response),
+    match answer.status() {
+        status if status.is_success() => Ok(answer),
         StatusCode::NOT_FOUND => Err(Error::NotFound("table")),
         StatusCode::CONFLICT => Err(Error::Conflict),
         StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
             Err(Error::CommitUnknown(None))
         }
-        _ => Err(refusal(response).await),
+        _ => Err(refusal(&answer)),
     }
 }
 
-async fn refusal(response: Response) -> Error {
-    let status = response.status();
+fn refusal(answer: &Response<Bytes>) -> Error {
+    let status = answer.status();
     if status == StatusCode::MISDIRECTED_REQUEST {
-        let required = response.headers().get(contracts::headers::GENERATION_REQUIRED);
+        let required = answer.headers().get(contracts::headers::GENERATION_REQUIRED);
         return Error::Misdirected(required.and_then(|value| value.to_str().ok()?.parse().ok()));
     }
-    let body: Value = response.json().await.unwrap_or_default();
+    let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
     let message = body
         .pointer("/error/message")
         .or_else(|| body.get("detail"))

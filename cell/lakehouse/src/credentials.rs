@@ -57,7 +57,11 @@ impl Vendor {
     /// `None` when the bucket names no role to assume: then nothing is vended.
     pub fn new(endpoint: &BucketEndpoint) -> Result<Option<Self>> {
         let Some(role) = endpoint.role_arn.clone() else { return Ok(None) };
-        let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build().map_err(Error::Unreachable)?;
+        let client = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .no_proxy()
+            .build()
+            .map_err(|error| Error::Unreachable(error.into()))?;
         Ok(Some(Self { client, endpoint: endpoint.clone(), role, cache: Mutex::default() }))
     }
 
@@ -106,9 +110,9 @@ impl Vendor {
             .body(body)
             .send()
             .await
-            .map_err(Error::Unreachable)?;
+            .map_err(|error| Error::Unreachable(error.into()))?;
         let status = response.status();
-        let text = response.text().await.map_err(Error::Answer)?;
+        let text = response.text().await.map_err(|error| Error::Answer(error.into()))?;
         if !status.is_success() {
             let code = element(&text, "Code").unwrap_or("no code");
             return Err(Error::Credentials(format!("STS answered {status} {code}")));

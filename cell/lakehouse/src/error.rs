@@ -7,6 +7,8 @@ use kit::fault::{Fault, Kind};
 
 pub type Result<T> = std::result::Result<T, Error>;
 
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the object store failed to {action} {path}")]
@@ -29,7 +31,7 @@ pub enum Error {
     Unsupported(&'static str),
     /// The source of rows or bytes failed while they were being written.
     #[error("the input could not be read")]
-    Input(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Input(#[source] Source),
     #[error("the catalog has no such {0}")]
     NotFound(&'static str),
     #[error("the catalog already has such a {0}")]
@@ -39,16 +41,16 @@ pub enum Error {
     Conflict,
     /// The commit may or may not have happened; only the table can tell.
     #[error("the catalog did not answer a commit")]
-    CommitUnknown(#[source] Option<reqwest::Error>),
+    CommitUnknown(#[source] Option<Source>),
     #[error("the catalog refused with {status}: {message}")]
     Refused { status: u16, message: String },
     /// The catalog serves the tenant at another generation.
     #[error("the catalog does not serve the tenant at this generation")]
     Misdirected(Option<Generation>),
     #[error("the catalog is not reachable")]
-    Unreachable(#[source] reqwest::Error),
+    Unreachable(#[source] Source),
     #[error("the catalog's answer is not understood")]
-    Answer(#[source] reqwest::Error),
+    Answer(#[source] Source),
     #[error("temporary credentials could not be had: {0}")]
     Credentials(String),
 }

@@ -60,7 +60,7 @@ pub(crate) struct ManifestFolder<'a> {
 
 impl<'a> ManifestFolder<'a> {
     pub(crate) fn new(bucket: &'a TenantBucket, table: &'a TableMetadata, snapshot: i64) -> Self {
-        Self { bucket, table, commit: Uuid::now_v7(), snapshot, written: Vec::new() }
+        Self { bucket, table, commit: kit::nature::uuid(), snapshot, written: Vec::new() }
     }
 
     pub(crate) fn snapshot(&self) -> i64 {

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use kit::Scope;
-use rand::Rng;
+use kit::{Scope, nature};
 
 use crate::bucket::TenantBucket;
 use crate::catalog::{Catalog, LoadedTable};
@@ -18,14 +17,41 @@ pub struct Committed {
     pub table: LoadedTable,
     /// The snapshot that was added; `None` when `build` found nothing to do.
     pub snapshot_id: Option<i64>,
+    /// An answer was lost on the way. A file of any attempt may be in the table, or get there
+    /// still: none may be deleted but by somebody who reads the table much later.
+    pub doubtful: bool,
+}
+
+/// Commits sent so far.
+#[derive(Default)]
+struct Sent {
+    snapshots: Vec<i64>,
+    doubtful: bool,
+}
+
+impl Sent {
+    /// One that happened, whatever its answer was.
+    fn among(&self, table: &LoadedTable) -> Option<i64> {
+        self.snapshots.iter().copied().find(|id| table.metadata.snapshot_by_id(*id).is_some())
+    }
+
+    /// What fails after a lost answer does not tell whether that commit happened.
+    fn failure(&self, error: Error) -> Error {
+        match error {
+            Error::CommitUnknown(_) => error,
+            _ if self.doubtful => Error::CommitUnknown(Some(error.into())),
+            _ => error,
+        }
+    }
 }
 
 /// Loads the table, lets `build` prepare a commit on it and sends it; on a conflict all of that
 /// again, at most `attempts` times. `build` returns `None` when the table shows that the work is
 /// done already, which is what makes a repeated call harmless.
 ///
-/// When the catalog's answer is lost, the snapshot's id is looked for in the table: the commit
-/// either happened or can no longer happen after the next one, because each asserts its parent.
+/// After a conflict or a lost answer the snapshots sent so far are looked for in the table. One that
+/// is not there may come late, or have come and expired: see [`Committed::doubtful`]. An error is
+/// [`Error::CommitUnknown`] whenever an answer was lost before it.
 pub async fn retry_commit<B, F>(
     catalog: &Catalog,
     scope: &Scope,
@@ -38,26 +64,33 @@ where
     B: FnMut(LoadedTable) -> F,
     F: Future<Output = Result<Option<Commit>>>,
 {
-    let mut unknown: Option<i64> = None;
-    let mut attempt = 0;
+    let (mut sent, mut refused, mut attempt) = (Sent::default(), None::<Commit>, 0);
     loop {
-        let table = catalog.load(scope, name).await?;
-        if let Some(id) = unknown.take()
-            && table.metadata.snapshot_by_id(id).is_some()
-        {
-            return Ok(Committed { table, snapshot_id: Some(id) });
+        let table = catalog.load(scope, name).await.map_err(|error| sent.failure(error))?;
+        if let Some(id) = sent.among(&table) {
+            return Ok(Committed { table, snapshot_id: Some(id), doubtful: sent.doubtful });
         }
-        let Some(commit) = build(table.clone()).await? else { return Ok(Committed { table, snapshot_id: None }) };
+        // Only now it is certain that the refused commit is not its own twin's.
+        if let Some(refused) = refused.take() {
+            refused.discard(bucket).await;
+        }
+        if attempt >= attempts {
+            return Err(sent.failure(Error::Conflict));
+        }
+        let Some(commit) = build(table.clone()).await.map_err(|error| sent.failure(error))? else {
+            return Ok(Committed { table, snapshot_id: None, doubtful: sent.doubtful });
+        };
         attempt += 1;
+        sent.snapshots.push(commit.snapshot_id);
         match catalog.commit(scope, name, &commit.requirements, &commit.updates).await {
-            Ok(table) => return Ok(Committed { table, snapshot_id: Some(commit.snapshot_id) }),
-            Err(Error::Conflict) if attempt < attempts => commit.discard(bucket).await,
-            Err(Error::CommitUnknown(_)) if attempt < attempts => unknown = Some(commit.snapshot_id),
+            Ok(table) => {
+                return Ok(Committed { table, snapshot_id: Some(commit.snapshot_id), doubtful: sent.doubtful });
+            }
+            Err(Error::Conflict) => refused = Some(commit),
+            Err(Error::CommitUnknown(_)) => sent.doubtful = true,
             Err(error) => {
-                if !matches!(error, Error::CommitUnknown(_)) {
-                    commit.discard(bucket).await;
-                }
-                return Err(error);
+                commit.discard(bucket).await;
+                return Err(sent.failure(error));
             }
         }
         tokio::time::sleep(pause(attempt)).await;
@@ -67,5 +100,5 @@ where
 /// 50 ms doubling to 3.2 s, half of it at random so that losers do not meet again.
 fn pause(attempt: u32) -> Duration {
     let ceiling = 50_u64 << attempt.min(6);
-    Duration::from_millis(ceiling / 2 + rand::rng().random_range(0..=ceiling / 2))
+    Duration::from_millis(ceiling / 2 + (nature::random() % u128::from(ceiling / 2 + 1)) as u64)
 }

@@ -7,8 +7,7 @@ use iceberg::spec::{
     SnapshotRetention, Summary, TableMetadata,
 };
 use iceberg::{TableRequirement, TableUpdate};
-use rand::Rng;
-use time::OffsetDateTime;
+use kit::nature;
 
 use crate::bucket::TenantBucket;
 use crate::catalog::LoadedTable;
@@ -144,12 +143,11 @@ fn snapshot(
     next_row: Option<u64>,
 ) -> Snapshot {
     // A clock that lags behind the last writer's must not make the snapshot older than its parent.
-    let now = i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
     let built = Snapshot::builder()
         .with_snapshot_id(id)
         .with_parent_snapshot_id(table.current_snapshot_id())
         .with_sequence_number(table.next_sequence_number())
-        .with_timestamp_ms(now.max(table.last_updated_ms()))
+        .with_timestamp_ms(nature::now_ms().max(table.last_updated_ms()))
         .with_manifest_list(manifest_list)
         .with_summary(summary)
         .with_schema_id(table.current_schema_id());
@@ -164,8 +162,9 @@ fn snapshot(
 
 fn fresh_snapshot_id(table: &TableMetadata) -> i64 {
     loop {
-        let id = rand::rng().random_range(1..=i64::MAX);
-        if table.snapshot_by_id(id).is_none() {
+        // 63 bits: Iceberg's ids are positive.
+        let id = (nature::random() >> 65) as i64;
+        if id > 0 && table.snapshot_by_id(id).is_none() {
             return id;
         }
     }

@@ -135,7 +135,7 @@ impl TableWriter {
             options,
             builder: ParquetWriterBuilder::new(properties, table.current_schema().clone()),
             columns,
-            run: Uuid::now_v7(),
+            run: kit::nature::uuid(),
             data: format!("{}/data", table.location().trim_end_matches('/')),
             spec: table.default_partition_spec_id(),
             started: 0,

@@ -2,6 +2,7 @@
 
 use iceberg::spec::TableMetadata;
 use iceberg::{TableRequirement, TableUpdate};
+use kit::nature;
 use lakehouse::TenantBucket;
 use serde::Deserialize;
 
@@ -39,7 +40,22 @@ pub fn on_existing(current: &TableMetadata, current_location: &str, change: &Cha
     if change.updates.is_empty() {
         return Ok(None);
     }
-    apply(current.clone().into_builder(Some(current_location.to_owned())), &change.updates).map(Some)
+    let now = nature::now_ms().max(current.last_updated_ms());
+    let updates = change.updates.iter().map(|update| dated(update, now)).collect::<Result<Vec<_>>>()?;
+    apply(current.clone().into_builder(Some(current_location.to_owned())), &updates).map(Some)
+}
+
+/// A writer whose clock is ahead does not date the table into the future: until then Iceberg would
+/// refuse every change that adds no snapshot, such as a new column.
+fn dated(update: &TableUpdate, now_ms: i64) -> Result<TableUpdate> {
+    match update {
+        TableUpdate::AddSnapshot { snapshot } if snapshot.timestamp_ms() > now_ms => {
+            let mut json = serde_json::to_value(update).map_err(|error| Error::Invalid(error.to_string()))?;
+            json["snapshot"]["timestamp-ms"] = now_ms.into();
+            serde_json::from_value(json).map_err(|error| Error::Invalid(error.to_string()))
+        }
+        other => Ok(other.clone()),
+    }
 }
 
 /// The first metadata of a table whose creation was staged.

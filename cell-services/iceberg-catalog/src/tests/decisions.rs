@@ -52,6 +52,19 @@ fn a_commit_that_changes_nothing_is_none() {
 }
 
 #[test]
+fn a_snapshot_from_the_future_does_not_lock_the_table() {
+    let request: creation::NewTable = serde_json::from_value(super::new_table("t")).unwrap();
+    let table = creation::from_request(request, Uuid::now_v7(), "s3://warehouse/t/acme/x".into()).unwrap();
+    let mut ahead = super::snapshot(1, 1, "s3://warehouse/t/acme/x/snap.avro");
+    ahead[0]["snapshot"]["timestamp-ms"] = json!(kit::nature::now_ms() + 3_600_000);
+    let change = |list| commit::Change { identifier: None, requirements: vec![], updates: updates(list) };
+    let after = commit::on_existing(&table, "s3://warehouse/t/acme/x/0.json", &change(ahead)).unwrap().unwrap();
+    assert!(after.current_snapshot().unwrap().timestamp_ms() <= kit::nature::now_ms());
+    let property = json!([{ "action": "set-properties", "updates": { "a": "1" } }]);
+    commit::on_existing(&after, "s3://warehouse/t/acme/x/1.json", &change(property)).unwrap();
+}
+
+#[test]
 fn a_new_table_lies_under_its_tenant_whatever_it_is_called() {
     let bucket = Bucket::over(Arc::new(InMemory::new()), "warehouse").tenant(&TenantId::new("acme").unwrap());
     let name = TableName::new(vec!["a b".to_owned(), "ü".to_owned()].try_into().unwrap(), "t:1").unwrap();

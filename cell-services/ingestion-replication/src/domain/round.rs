@@ -1,6 +1,6 @@
 //! What was read since the last commit.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use contracts::{Generation, TenantId};
 use uuid::Uuid;
@@ -13,9 +13,11 @@ pub struct StreamRows {
     pub tenant: TenantId,
     /// Newest generation a row was written at.
     pub generation: Generation,
-    /// Newest schema version a row was checked against.
+    /// Newest schema version a row says it was checked against.
     pub schema_version: i32,
     pub places: Vec<Place>,
+    /// Schema version of each row.
+    pub versions: Vec<i32>,
     /// End of each row in `bytes`.
     ends: Vec<usize>,
     bytes: Vec<u8>,
@@ -23,12 +25,14 @@ pub struct StreamRows {
 
 impl StreamRows {
     fn new(tenant: TenantId) -> Self {
-        let (places, ends, bytes) = (Vec::new(), Vec::new(), Vec::new());
-        Self { tenant, generation: Generation(0), schema_version: 0, places, ends, bytes }
+        let (places, versions, ends, bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { tenant, generation: Generation(0), schema_version: 0, places, versions, ends, bytes }
     }
 
-    fn push(&mut self, place: Place, row: &[u8]) {
+    fn push(&mut self, place: Place, version: i32, row: &[u8]) {
+        self.schema_version = self.schema_version.max(version);
         self.places.push(place);
+        self.versions.push(version);
         self.bytes.extend_from_slice(row);
         self.bytes.push(b'\n');
         self.ends.push(self.bytes.len());
@@ -49,13 +53,19 @@ impl StreamRows {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poison {
     pub place: Place,
-    pub tenant: Option<TenantId>,
-    pub stream: Option<Uuid>,
     pub key: Vec<u8>,
     pub payload: Vec<u8>,
     pub headers: Vec<(String, Vec<u8>)>,
     pub code: &'static str,
-    pub detail: String,
+    pub detail: &'static str,
+}
+
+/// A record of the topic, borrowed from its reader.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    pub place: Place,
+    pub key: &'a [u8],
+    pub payload: &'a [u8],
 }
 
 /// A record, as its headers say.
@@ -92,7 +102,7 @@ pub fn labels<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<
 
 /// Whether a record is to be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
+enum Seen {
     New,
     /// Read before in this epoch.
     Repeat,
@@ -104,7 +114,8 @@ pub struct Round {
     epoch: u64,
     /// Next offset to read by partition: the group's hint once everything below is dealt with.
     next: BTreeMap<i32, i64>,
-    pub streams: HashMap<Uuid, StreamRows>,
+    /// By tenant too: a row with a stranger's label must not decide for the others of its stream.
+    pub streams: BTreeMap<(TenantId, Uuid), StreamRows>,
     pub poison: Vec<Poison>,
     pub rows: usize,
     pub bytes: usize,
@@ -113,7 +124,7 @@ pub struct Round {
 impl Round {
     /// Call it first for each record. A new epoch empties the round: what was read and not
     /// committed is read again, by us or by whoever owns the partition now.
-    pub fn see(&mut self, epoch: u64, place: Place) -> Seen {
+    fn see(&mut self, epoch: u64, place: Place) -> Seen {
         self.enter(epoch);
         let next = self.next.entry(place.partition).or_insert(place.offset);
         if place.offset < *next {
@@ -123,6 +134,32 @@ impl Round {
         Seen::New
     }
 
+    /// Takes a record read in `epoch`: as a row, as poison, or not at all if it was read before.
+    pub fn read<'a>(
+        &mut self,
+        epoch: u64,
+        record: &Record<'_>,
+        headers: impl Iterator<Item = (&'a str, &'a [u8])> + Clone,
+    ) {
+        let Record { place, key, payload } = *record;
+        if self.see(epoch, place) == Seen::Repeat {
+            return;
+        }
+        let (code, detail) = match labels(headers.clone()) {
+            Ok(_) if payload.is_empty() => ("empty", "the record has no value"),
+            Ok(labels) => return self.take(labels, place, payload),
+            Err(why) => ("labels", why),
+        };
+        self.give_up(Poison {
+            place,
+            key: key.to_vec(),
+            payload: payload.to_vec(),
+            headers: headers.map(|(name, value)| (name.to_owned(), value.to_vec())).collect(),
+            code,
+            detail,
+        });
+    }
+
     /// Forgets everything if the assignment is another one.
     pub fn enter(&mut self, epoch: u64) {
         if epoch != self.epoch {
@@ -130,22 +167,16 @@ impl Round {
         }
     }
 
-    /// Takes a row. `Err`: its stream's rows so far belong to another tenant.
-    pub fn take(&mut self, labels: Labels, place: Place, row: &[u8]) -> Result<(), &'static str> {
+    pub fn take(&mut self, labels: Labels, place: Place, row: &[u8]) {
         let Labels { tenant, stream, schema_version, generation } = labels;
-        let rows = self.streams.entry(stream).or_insert_with(|| StreamRows::new(tenant.clone()));
-        if rows.tenant != tenant {
-            return Err("the stream's rows belong to another tenant");
-        }
+        let rows = self.streams.entry((tenant.clone(), stream)).or_insert_with(|| StreamRows::new(tenant));
         rows.generation = rows.generation.max(generation);
-        rows.schema_version = rows.schema_version.max(schema_version);
-        rows.push(place, row);
+        rows.push(place, schema_version, row);
         self.rows += 1;
         self.bytes += row.len();
-        Ok(())
     }
 
-    pub fn give_up(&mut self, poison: Poison) {
+    fn give_up(&mut self, poison: Poison) {
         self.bytes += poison.payload.len();
         self.poison.push(poison);
     }
@@ -191,7 +222,7 @@ mod tests {
     fn a_new_epoch_forgets_what_was_read_and_not_committed() {
         let mut round = Round::default();
         assert_eq!(round.see(1, place(5)), Seen::New);
-        round.take(of("acme", 1), place(5), b"{}").unwrap();
+        round.take(of("acme", 1), place(5), b"{}");
         assert_eq!(round.see(1, place(5)), Seen::Repeat);
         assert_eq!(round.hint(), &BTreeMap::from([(0, 6)]));
         assert_eq!(round.see(2, place(3)), Seen::New);
@@ -204,11 +235,13 @@ mod tests {
         let mut round = Round::default();
         for (offset, row) in [(0, "{\"a\":1}"), (1, "{\"a\":22}")] {
             round.see(1, place(offset));
-            round.take(of("acme", 1), place(offset), row.as_bytes()).unwrap();
+            round.take(of("acme", 1), place(offset), row.as_bytes());
         }
-        let rows = &round.streams[&Uuid::from_u128(1)];
+        // A stranger's label makes a group of its own.
+        round.take(of("globex", 1), place(2), b"{}");
+        let rows = &round.streams[&(TenantId::new("acme").unwrap(), Uuid::from_u128(1))];
         assert_eq!((rows.row(0), rows.row(1)), (b"{\"a\":1}\n".as_slice(), b"{\"a\":22}\n".as_slice()));
-        assert!(round.take(of("globex", 1), place(2), b"{}").is_err());
+        assert_eq!((rows.len(), round.streams.len()), (2, 2));
     }
 
     #[test]

@@ -17,15 +17,18 @@ use lakehouse::{LoadedTable, TableName, TenantBucket};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::App;
+use super::Sink;
+use super::tables::belongs;
 use crate::decode::{Decoded, decode};
 use crate::domain::progress::{Plan, Progress};
 use crate::domain::round::StreamRows;
-use crate::domain::{OFFSETS_PROPERTY, Place};
+use crate::domain::OFFSETS_PROPERTY;
 use crate::error::Error;
 
 /// Races on one table lost before the round pauses.
 const RACES: u32 = 10;
+/// So few rows are decoded at once, within a millisecond; more are worth another thread.
+const IN_PLACE: usize = 1_024;
 const TOTAL_RECORDS: &str = "total-records";
 
 /// What became of a stream's rows.
@@ -52,11 +55,18 @@ struct Prepared {
 }
 
 /// Puts the rows into their table. `None`: there is no such stream, the rows are poison.
-pub async fn commit(app: &App, scope: &Scope, stream: Uuid, rows: &Arc<StreamRows>) -> Result<Option<Outcome>, Error> {
-    let Some(definition) = app.definitions.get(scope, stream, rows.schema_version).await? else { return Ok(None) };
-    let name = app.tables.ensure(&app.catalog, scope, stream, &definition).await?;
-    let work = Work { app, stream, rows, topic_id: app.topic_id().await?, bucket: app.bucket.tenant(&scope.tenant) };
-    let (prepared, failure) = (Mutex::new(None::<Prepared>), Mutex::new(None::<Error>));
+pub async fn commit(
+    sink: &Sink,
+    scope: &Scope,
+    stream: Uuid,
+    rows: &Arc<StreamRows>,
+    topic_id: &str,
+) -> Result<Option<Outcome>, Error> {
+    let Some(definition) = sink.definitions.get(scope, stream, rows.schema_version).await? else { return Ok(None) };
+    let name = sink.tables.ensure(&sink.catalog, scope, stream, &definition).await?;
+    let version = definition.version;
+    let work = Work { sink, stream, rows, version, topic_id, bucket: sink.bucket.tenant(&scope.tenant) };
+    let (prepared, failure) = (Mutex::new(Attempts::default()), Mutex::new(None::<Error>));
     let build = |table: LoadedTable| {
         let (work, prepared, failure) = (&work, &prepared, &failure);
         async move {
@@ -70,22 +80,24 @@ pub async fn commit(app: &App, scope: &Scope, stream: Uuid, rows: &Arc<StreamRow
             }
         }
     };
-    let done = retry_commit(&app.catalog, scope, &work.bucket, &name, RACES, build).await;
-    let prepared = prepared.into_inner();
+    let done = retry_commit(&sink.catalog, scope, &work.bucket, &name, RACES, build).await;
+    let mut prepared = prepared.into_inner();
     let committed = match done {
         Ok(committed) => committed,
         Err(error) => {
-            // An unanswered commit may have happened: its files must stay.
-            if !matches!(error, lakehouse::Error::CommitUnknown(_))
-                && let Some(prepared) = prepared
-            {
-                discard(&work.bucket, prepared.written).await;
+            // An unanswered commit may have happened, or happen yet: its files must stay.
+            if !matches!(error, lakehouse::Error::CommitUnknown(_)) {
+                prepared.discard(&work.bucket).await;
             }
-            app.tables.forget(stream);
+            sink.tables.forget(stream);
             return Err(failure.into_inner().unwrap_or(Error::Lakehouse(error)));
         }
     };
-    let (added, dead) = match &prepared {
+    let written = prepared.last.take();
+    if !committed.doubtful {
+        prepared.discard(&work.bucket).await;
+    }
+    let (added, dead) = match &written {
         Some(prepared) if committed.snapshot_id.is_some() => (prepared.written.rows, prepared.dead),
         Some(prepared) => (0, prepared.dead),
         None => (0, 0),
@@ -105,19 +117,29 @@ pub async fn commit(app: &App, scope: &Scope, stream: Uuid, rows: &Arc<StreamRow
     }))
 }
 
-/// Deletes files that no snapshot will have.
-async fn discard(bucket: &TenantBucket, written: Written) {
-    for file in written.files {
-        if let Err(error) = bucket.delete(file.file_path()).await {
-            tracing::warn!(location = file.file_path(), error = %kit::fault::chain(&error), "an abandoned file could not be deleted");
+/// Everything written for one commit, over its attempts.
+#[derive(Default)]
+struct Attempts {
+    last: Option<Prepared>,
+    /// Written for plans that did not hold.
+    superseded: Vec<Written>,
+}
+
+impl Attempts {
+    /// Deletes files that no snapshot has or will have.
+    async fn discard(self, bucket: &TenantBucket) {
+        for written in self.superseded.into_iter().chain(self.last.map(|last| last.written)) {
+            written.discard(bucket).await;
         }
     }
 }
 
 struct Work<'a> {
-    app: &'a App,
+    sink: &'a Sink,
     stream: Uuid,
     rows: &'a Arc<StreamRows>,
+    /// Newest version of the stream's schema: a row that names a later one is none.
+    version: i32,
     topic_id: &'a str,
     bucket: TenantBucket,
 }
@@ -127,22 +149,26 @@ impl Work<'_> {
     async fn build(
         &self,
         table: &LoadedTable,
-        prepared: &mut Option<Prepared>,
+        attempts: &mut Attempts,
     ) -> Result<Option<lakehouse::snapshot::Commit>, Error> {
+        // Since it was found, the table may have been dropped and its name taken.
+        if !belongs(table, self.stream) {
+            return Err(Error::TableTaken);
+        }
         let property = table.metadata.properties().get(OFFSETS_PROPERTY).map(String::as_str);
-        let forsaken = self.app.settings.forsaken_topic_id.as_deref();
+        let forsaken = self.sink.settings.forsaken_topic_id.as_deref();
         let progress = Progress::of_table(property, STREAMING_RECORD_ACCEPTED, self.topic_id, forsaken)?;
         let plan = Plan::of(&self.rows.places, &progress);
         let schema_id = table.metadata.current_schema_id();
-        if let Some(old) = prepared.take_if(|p| p.plan != plan || p.schema_id != schema_id) {
-            discard(&self.bucket, old.written).await;
+        if let Some(old) = attempts.last.take_if(|p| p.plan != plan || p.schema_id != schema_id) {
+            attempts.superseded.push(old.written);
         }
         if plan.keep.is_empty() {
             return Ok(None);
         }
-        let prepared = match prepared {
+        let prepared = match &mut attempts.last {
             Some(prepared) => prepared,
-            None => prepared.insert(self.prepare(table, plan, schema_id).await?),
+            last => last.insert(self.prepare(table, plan, schema_id).await?),
         };
         let text = prepared.plan.progress.to_property(STREAMING_RECORD_ACCEPTED);
         let extra = Extra {
@@ -156,47 +182,55 @@ impl Work<'_> {
     /// progress passes them: a crash in between repeats a letter and never loses one.
     async fn prepare(&self, table: &LoadedTable, plan: Plan, schema_id: i32) -> Result<Prepared, Error> {
         let columns = lakehouse::schema::to_arrow(table.metadata.current_schema())?;
-        let (rows, keep) = (Arc::clone(self.rows), plan.keep.clone());
-        let decoded = tokio::task::spawn_blocking(move || decode(&rows, &keep, &columns)).await;
-        let Decoded { batches, bad } =
-            decoded.map_err(|_| Error::Stopping)?.map_err(|e| Error::Columns(e.to_string()))?;
-        for (at, reason) in &bad {
-            self.bury(self.rows.places[*at], self.rows.row(*at), "undecodable", reason).await?;
+        let (keep, strange): (Vec<usize>, Vec<usize>) =
+            plan.keep.iter().copied().partition(|at| self.rows.versions[*at] <= self.version);
+        for at in &strange {
+            self.bury(*at, "unknown-version", "the stream has no such schema version").await?;
         }
-        let dead = bad.len() as u64;
+        let rows = Arc::clone(self.rows);
+        let decoded = if keep.len() <= IN_PLACE {
+            decode(&rows, &keep, &columns)
+        } else {
+            let decoding = tokio::task::spawn_blocking(move || decode(&rows, &keep, &columns));
+            decoding.await.map_err(|_| Error::Stopping)?
+        };
+        let Decoded { batches, bad } = decoded.map_err(|e| Error::Columns(e.to_string()))?;
+        for (at, reason) in &bad {
+            self.bury(*at, "undecodable", reason).await?;
+        }
+        let dead = (bad.len() + strange.len()) as u64;
         let batches = stream::iter(batches.into_iter().map(Ok::<_, std::convert::Infallible>));
         let written = write_parquet(&self.bucket, &table.metadata, batches, &WriteOptions::default()).await?;
         Ok(Prepared { plan, schema_id, written, dead })
     }
 
-    async fn bury(&self, place: Place, row: &[u8], code: &str, detail: &str) -> Result<(), Error> {
-        bury_row(self.app, self.stream, self.rows, place, row, Reason { code, detail }).await
+    async fn bury(&self, at: usize, code: &str, detail: &str) -> Result<(), Error> {
+        bury_row(self.sink, self.stream, self.rows, at, Reason { code, detail }).await
     }
 }
 
 /// Puts a row into the dead letters, with the labels it came with.
 pub async fn bury_row(
-    app: &App,
+    sink: &Sink,
     stream: Uuid,
     rows: &StreamRows,
-    place: Place,
-    row: &[u8],
+    at: usize,
     reason: Reason<'_>,
 ) -> Result<(), Error> {
     let headers = [
         (contracts::headers::RECORD_TENANT.to_owned(), rows.tenant.as_str().as_bytes().to_vec()),
         (contracts::headers::RECORD_STREAM.to_owned(), stream.to_string().into_bytes()),
-        (contracts::headers::RECORD_SCHEMA_VERSION.to_owned(), rows.schema_version.to_string().into_bytes()),
+        (contracts::headers::RECORD_SCHEMA_VERSION.to_owned(), rows.versions[at].to_string().into_bytes()),
     ];
-    let key = format!("{}/{stream}", rows.tenant);
+    let (key, place) = (format!("{}/{stream}", rows.tenant), rows.places[at]);
     let letter = Letter {
         topic: STREAMING_RECORD_ACCEPTED,
         position: Position { partition: place.partition, offset: place.offset },
         key: key.as_bytes(),
-        payload: row.trim_ascii_end(),
+        payload: rows.row(at).trim_ascii_end(),
         headers: &headers,
     };
-    app.bus.dead_letter(letter, reason).await?;
-    (app.counters.dead_letters)(1);
+    sink.log.bury(letter, reason).await?;
+    (sink.counters.dead_letters)(1);
     Ok(())
 }

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use http::{Method, StatusCode};
+use bytes::Bytes;
+use http::{Request, StatusCode};
 use kit::Scope;
-use kit::peers::PeerHttp;
+use kit::exchange::{Exchange, ExchangeError};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -41,22 +42,23 @@ struct Version {
 }
 
 pub struct Definitions {
-    streaming: PeerHttp,
+    streaming: Arc<dyn Exchange>,
     known: Mutex<HashMap<Uuid, Arc<Definition>>>,
 }
 
 impl Definitions {
-    pub fn new(streaming: PeerHttp) -> Self {
+    pub fn new(streaming: Arc<dyn Exchange>) -> Self {
         Self { streaming, known: Mutex::default() }
     }
 
-    /// The definition, at least at `version`; `None` if the tenant has no such stream or version.
+    /// The definition, at least at `version` if there is such a version by now; `None` if the tenant
+    /// has no such stream.
     pub async fn get(&self, scope: &Scope, stream: Uuid, version: i32) -> Result<Option<Arc<Definition>>, Error> {
         let known = self.known.lock().get(&stream).cloned();
         if let Some(known) = known.filter(|d| d.version >= version) {
             return Ok(Some(known));
         }
-        Ok(self.fresh(scope, stream).await?.filter(|d| d.version >= version))
+        self.fresh(scope, stream).await
     }
 
     /// As it is now.
@@ -72,14 +74,16 @@ impl Definitions {
     }
 
     async fn ask(&self, scope: &Scope, stream: Uuid) -> Result<Option<Definition>, Error> {
-        let path = format!("/api/v1/streams/{stream}/schemas");
-        let answer = self.streaming.request(Method::GET, &path, scope)?.send().await.map_err(Error::Streaming)?;
+        let call = Request::get(format!("/api/v1/streams/{stream}/schemas")).body(Bytes::new());
+        let call = call.map_err(|error| ExchangeError::Unreached(error.into()))?;
+        let answer = self.streaming.exchange(scope, call).await?;
         match answer.status() {
             StatusCode::NOT_FOUND => return Ok(None),
             status if !status.is_success() => return Err(Error::StreamingRefused(status.as_u16())),
             _ => {}
         }
-        let Schemas { name, deleted, schemas } = answer.json().await.map_err(Error::Streaming)?;
+        let Schemas { name, deleted, schemas } =
+            serde_json::from_slice(answer.body()).map_err(Error::StreamingUnread)?;
         let newest = schemas.into_iter().max_by_key(|s| s.version);
         Ok(newest.map(|s| Definition { name, deleted, version: s.version, fields: s.fields }))
     }

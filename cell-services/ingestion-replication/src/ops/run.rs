@@ -1,21 +1,22 @@
 //! The sink's one loop: read, and commit when a commit is due.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use contracts::events::STREAMING_RECORD_ACCEPTED;
-use event_bus_data::{DataConsumer, Letter, Position, Reason, RecordView};
+use event_bus_data::{Letter, Position, Reason};
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use kit::fault::chain;
 use kit::{Fault, Kind};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::Sink;
 use super::commit::{Outcome, bury_row, commit};
-use super::{App, record};
-use crate::domain::Place;
-use crate::domain::round::{Poison, Round, Seen, StreamRows, labels};
+use crate::domain::progress::ProgressError;
+use crate::domain::round::{Poison, Round, StreamRows};
 use crate::error::Error;
 
 /// Records taken from the client at once.
@@ -29,30 +30,33 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Runs until the process stops. A stop in the middle loses nothing: what is not committed is read
 /// again.
-pub async fn run(app: Arc<App>, consumer: DataConsumer, stopping: CancellationToken) -> Result<(), Error> {
+pub async fn run(sink: Arc<Sink>, stopping: CancellationToken) -> Result<(), Error> {
+    // Before the first record is read: what is read then is this topic's, or is noticed not to be.
+    let Ok(topic_id) = persistently(&stopping, "the topic's id", || sink.log.topic_id()).await else { return Ok(()) };
     let mut round = Round::default();
     let mut oldest: Option<Instant> = None;
     loop {
-        let read = consumer.drain(TAKE, WAIT, |epoch, record| take(&mut round, epoch, &record));
         let read = tokio::select! {
+            biased;
             () = stopping.cancelled() => return Ok(()),
-            read = read => read,
+            read = sink.log.read(&mut round, TAKE, WAIT) => read,
         };
         if let Err(error) = read {
             tracing::warn!(error = %chain(&error), "the sink waits for the data bus");
-            pause(&stopping, LONGEST_PAUSE).await?;
+            // A stop ends the pause, and the loop with the next read.
+            let _ = pause(&stopping, LONGEST_PAUSE).await;
         }
-        round.enter(consumer.assignment().epoch);
+        round.enter(sink.log.epoch());
         if round.is_empty() {
             oldest = None;
             continue;
         }
         let since = *oldest.get_or_insert_with(Instant::now);
-        if !is_due(&app, &round, since) {
+        if !is_due(&sink, &round, since) {
             continue;
         }
-        match commit_round(&app, &consumer, &mut round, &stopping).await {
-            Ok(()) => (app.counters.commit_seconds)(since.elapsed().as_secs_f64()),
+        match commit_round(&sink, &topic_id, &mut round, &stopping).await {
+            Ok(()) => (sink.counters.commit_seconds)(since.elapsed().as_secs_f64()),
             Err(Error::Stopping) => return Ok(()),
             Err(error) => return Err(error),
         }
@@ -60,60 +64,36 @@ pub async fn run(app: Arc<App>, consumer: DataConsumer, stopping: CancellationTo
     }
 }
 
-fn is_due(app: &App, round: &Round, since: Instant) -> bool {
-    let settings = &app.settings;
+fn is_due(sink: &Sink, round: &Round, since: Instant) -> bool {
+    let settings = &sink.settings;
     since.elapsed() >= Duration::from_millis(settings.commit_millis)
         || round.rows >= settings.commit_rows
         || round.bytes >= settings.commit_bytes
 }
 
-fn take(round: &mut Round, epoch: u64, record: &RecordView<'_>) {
-    let Position { partition, offset } = record.position();
-    let place = Place { partition, offset };
-    if round.see(epoch, place) == Seen::Repeat {
-        return;
-    }
-    let refused = match labels(record.headers()) {
-        Ok(_) if record.payload().is_empty() => Err(("empty", "the record has no value".to_owned(), None)),
-        Ok(labels) => {
-            let whose = (labels.tenant.clone(), labels.stream);
-            round.take(labels, place, record.payload()).map_err(|why| ("tenant", why.to_owned(), Some(whose)))
-        }
-        Err(why) => Err(("labels", why.to_owned(), None)),
-    };
-    if let Err((code, detail, whose)) = refused {
-        let (tenant, stream) = whose.unzip();
-        round.give_up(Poison {
-            place,
-            tenant,
-            stream,
-            key: record.key().to_vec(),
-            payload: record.payload().to_vec(),
-            headers: record.headers().map(|(name, value)| (name.to_owned(), value.to_vec())).collect(),
-            code,
-            detail,
-        });
-    }
-}
-
-/// Everything of the round is dealt with before the group's hint moves.
+/// Everything of the round is dealt with before the group's hint moves. The topic's id is asked
+/// after the reading and before each of the two: offsets of a topic made anew must not pass for the
+/// old one's.
 async fn commit_round(
-    app: &Arc<App>,
-    consumer: &DataConsumer,
+    sink: &Sink,
+    topic_id: &str,
     round: &mut Round,
     stopping: &CancellationToken,
 ) -> Result<(), Error> {
+    persistently(stopping, "a round", || still(sink, topic_id)).await?;
     let poison = std::mem::take(&mut round.poison);
     for letter in &poison {
-        patiently(stopping, || bury(app, letter)).await?;
+        persistently(stopping, "a dead letter", || bury(sink, letter)).await?;
     }
-    let streams: Vec<(Uuid, Arc<StreamRows>)> = round.streams.drain().map(|(id, rows)| (id, Arc::new(rows))).collect();
-    stream::iter(streams.into_iter().map(|(id, rows)| commit_stream(app, id, rows, stopping)))
-        .buffer_unordered(app.settings.commits_at_once)
+    let streams: Vec<_> =
+        std::mem::take(&mut round.streams).into_iter().map(|((_, id), rows)| (id, Arc::new(rows))).collect();
+    stream::iter(streams.into_iter().map(|(id, rows)| commit_stream(sink, topic_id, id, rows, stopping)))
+        .buffer_unordered(sink.settings.commits_at_once)
         .try_collect::<Vec<()>>()
         .await?;
-    if consumer.assignment().epoch == round.epoch()
-        && let Err(error) = consumer.commit_hint(round.hint())
+    persistently(stopping, "the group's hint", || still(sink, topic_id)).await?;
+    if sink.log.epoch() == round.epoch()
+        && let Err(error) = sink.log.hint(round.hint())
     {
         tracing::debug!(error = %chain(&error), "the hint is not committed; the tables know better anyway");
     }
@@ -121,26 +101,35 @@ async fn commit_round(
     Ok(())
 }
 
+/// Whether the topic is the one that was read.
+async fn still(sink: &Sink, topic_id: &str) -> Result<(), Error> {
+    if sink.log.topic_id().await? == topic_id {
+        return Ok(());
+    }
+    Err(ProgressError::OtherTopic(topic_id.to_owned()).into())
+}
+
 async fn commit_stream(
-    app: &App,
+    sink: &Sink,
+    topic_id: &str,
     stream: Uuid,
     rows: Arc<StreamRows>,
     stopping: &CancellationToken,
 ) -> Result<(), Error> {
     let (mut faults, mut wait) = (0, FIRST_PAUSE);
     let outcome = loop {
-        let scope = app.scope(&rows.tenant, rows.generation);
-        match commit(app, &scope, stream, &rows).await {
+        let scope = sink.scope(&rows.tenant, rows.generation);
+        match commit(sink, &scope, stream, &rows, topic_id).await {
             Ok(outcome) => break outcome,
-            Err(error) if error.is_of_the_table() && faults + 1 >= app.settings.attempts => {
-                return bury_all(app, stream, &rows, "table", &error.to_string(), stopping).await;
+            Err(error) if error.is_of_the_table() && faults + 1 >= sink.settings.attempts => {
+                return bury_all(sink, stream, &rows, "table", &error.to_string(), stopping).await;
             }
             Err(error) => {
                 faults += u32::from(error.is_of_the_table());
                 if let Some(generation) = error.generation_required() {
-                    app.generations.learn(&rows.tenant, generation);
+                    sink.generations.learn(&rows.tenant, generation);
                 }
-                tell_of_waiting(stream, &rows, &error);
+                tell_of_waiting(&format!("stream {stream} of {}", rows.tenant), &error);
                 pause(stopping, wait).await?;
                 wait = (wait * 2).min(LONGEST_PAUSE);
             }
@@ -148,38 +137,38 @@ async fn commit_stream(
     };
     match outcome {
         None => {
-            bury_all(app, stream, &rows, "unknown-stream", "the tenant has no such stream or schema version", stopping)
+            bury_all(sink, stream, &rows, "unknown-stream", "the tenant has no such stream", stopping)
                 .await
         }
         Some(outcome) => {
-            told(app, stream, &rows, &outcome).await;
+            told(sink, stream, &rows, &outcome).await;
             Ok(())
         }
     }
 }
 
 /// After the commit: what fails here is made up for by the next commit of the stream.
-async fn told(app: &App, stream: Uuid, rows: &StreamRows, outcome: &Outcome) {
-    (app.counters.rows)(outcome.added);
+async fn told(sink: &Sink, stream: Uuid, rows: &StreamRows, outcome: &Outcome) {
+    (sink.counters.rows)(outcome.added);
     tracing::debug!(tenant = %rows.tenant, %stream, table = %outcome.table, added = outcome.added, total = outcome.total, "rows committed");
-    let scope = app.scope(&rows.tenant, rows.generation);
-    if let Err(error) = record::record(app, &scope, stream, outcome).await {
+    let scope = sink.scope(&rows.tenant, rows.generation);
+    if let Err(error) = sink.journal.committed(&scope, stream, outcome).await {
         if let Some(generation) = error.generation_required() {
-            app.generations.learn(&rows.tenant, generation);
+            sink.generations.learn(&rows.tenant, generation);
         }
         tracing::warn!(tenant = %rows.tenant, %stream, error = %chain(&error), "a commit is not told of yet");
     }
 }
 
-fn tell_of_waiting(stream: Uuid, rows: &StreamRows, error: &Error) {
+fn tell_of_waiting(what: &str, error: &Error) {
     if matches!(error, Error::Progress(_)) || error.kind() == Kind::Internal {
-        tracing::error!(tenant = %rows.tenant, %stream, error = %chain(error), "the sink waits, and will not go on by itself");
+        tracing::error!(what, error = %chain(error), "the sink waits, and will not go on by itself");
     } else {
-        tracing::warn!(tenant = %rows.tenant, %stream, error = %chain(error), "the sink waits");
+        tracing::warn!(what, error = %chain(error), "the sink waits");
     }
 }
 
-async fn bury(app: &App, poison: &Poison) -> Result<(), Error> {
+async fn bury(sink: &Sink, poison: &Poison) -> Result<(), Error> {
     let letter = Letter {
         topic: STREAMING_RECORD_ACCEPTED,
         position: Position { partition: poison.place.partition, offset: poison.place.offset },
@@ -187,14 +176,14 @@ async fn bury(app: &App, poison: &Poison) -> Result<(), Error> {
         payload: &poison.payload,
         headers: &poison.headers,
     };
-    app.bus.dead_letter(letter, Reason { code: poison.code, detail: &poison.detail }).await?;
-    (app.counters.dead_letters)(1);
-    tracing::warn!(tenant = ?poison.tenant, stream = ?poison.stream, place = ?poison.place, code = poison.code, "record given up");
+    sink.log.bury(letter, Reason { code: poison.code, detail: poison.detail }).await?;
+    (sink.counters.dead_letters)(1);
+    tracing::warn!(place = ?poison.place, code = poison.code, "record given up");
     Ok(())
 }
 
 async fn bury_all(
-    app: &App,
+    sink: &Sink,
     stream: Uuid,
     rows: &StreamRows,
     code: &str,
@@ -205,29 +194,30 @@ async fn bury_all(
     let all: Vec<usize> = (0..rows.len()).collect();
     for together in all.chunks(LETTERS_AT_ONCE) {
         let letters = together.iter().map(|at| {
-            patiently(stopping, move || {
-                bury_row(app, stream, rows, rows.places[*at], rows.row(*at), Reason { code, detail })
+            persistently(stopping, "a dead letter", move || {
+                bury_row(sink, stream, rows, *at, Reason { code, detail })
             })
         });
         try_join_all(letters).await?;
     }
-    let scope = app.scope(&rows.tenant, rows.generation);
-    if let Err(error) = record::record_dead(app, &scope, stream, rows.len() as u64).await {
+    let scope = sink.scope(&rows.tenant, rows.generation);
+    if let Err(error) = sink.journal.given_up(&scope, stream, rows.len() as u64).await {
         tracing::warn!(tenant = %rows.tenant, %stream, error = %chain(&error), "dead letters are not counted");
     }
     Ok(())
 }
 
 /// Until it works or the service stops.
-async fn patiently<F: Future<Output = Result<(), Error>>>(
-    stopping: &CancellationToken,
-    mut work: impl FnMut() -> F,
-) -> Result<(), Error> {
+async fn persistently<T, E, F>(stopping: &CancellationToken, what: &str, mut work: impl FnMut() -> F) -> Result<T, Error>
+where
+    E: Into<Error>,
+    F: Future<Output = Result<T, E>>,
+{
     let mut wait = FIRST_PAUSE;
     loop {
         match work().await {
-            Ok(()) => return Ok(()),
-            Err(error) => tracing::warn!(error = %chain(&error), "a dead letter waits"),
+            Ok(done) => return Ok(done),
+            Err(error) => tell_of_waiting(what, &error.into()),
         }
         pause(stopping, wait).await?;
         wait = (wait * 2).min(LONGEST_PAUSE);
@@ -236,6 +226,7 @@ async fn patiently<F: Future<Output = Result<(), Error>>>(
 
 async fn pause(stopping: &CancellationToken, time: Duration) -> Result<(), Error> {
     tokio::select! {
+        biased;
         () = stopping.cancelled() => Err(Error::Stopping),
         () = tokio::time::sleep(time) => Ok(()),
     }

@@ -76,7 +76,7 @@ async fn find_or_make(
     if belongs(&table, stream) { Ok(table) } else { Err(Error::NoTableName) }
 }
 
-fn belongs(table: &LoadedTable, stream: Uuid) -> bool {
+pub fn belongs(table: &LoadedTable, stream: Uuid) -> bool {
     table.metadata.properties().get(STREAM_PROPERTY).is_some_and(|owner| *owner == stream.to_string())
 }
 

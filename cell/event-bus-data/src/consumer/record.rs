@@ -37,7 +37,7 @@ impl<'a> RecordView<'a> {
     }
 
     /// Name and value of each header, in order.
-    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + Clone {
         let headers = self.message.headers();
         let count = headers.map_or(0, Headers::count);
         (0..count).filter_map(move |at| {

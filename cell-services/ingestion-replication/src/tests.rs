@@ -1,0 +1,3 @@
+//! Tests of the service as a whole.
+
+mod simulation;
