@@ -38,10 +38,8 @@ impl Service for Audit {
 
     async fn start(&self, context: Context) -> Result<Surface, StartError> {
         let database = context.database()?;
-        let bus =
-            DataBus::connect(&context.kafka, AUDIT).map_err(|e| StartError::new("the data bus cannot be used", e))?;
-        events::start(&context.tasks, &bus, &database)
-            .map_err(|e| StartError::new("the events cannot be consumed", e))?;
+        let bus = DataBus::connect(&context.kafka, AUDIT)?;
+        events::start(&context.tasks, &bus, &database)?;
         let (http, _) = api::routes().with_state(database).split_for_parts();
         Ok(Surface { http, flight: None })
     }

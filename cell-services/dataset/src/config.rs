@@ -1,5 +1,6 @@
 //! What an operator may change; the defaults suit a laptop.
 
+use kit::config::{self, SettingsError};
 use serde::Deserialize;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -40,13 +41,9 @@ impl Default for Settings {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("setting {0} has to be greater than zero")]
-pub struct SettingsError(&'static str);
-
-impl Settings {
-    pub fn validate(&self) -> Result<(), SettingsError> {
-        let positive = [
+impl config::Settings for Settings {
+    fn validate(&self) -> Result<(), SettingsError> {
+        config::positive(&[
             ("upload_bytes", self.upload_bytes),
             ("transaction_files", self.transaction_files as u64),
             ("sample_bytes", self.sample_bytes),
@@ -55,10 +52,6 @@ impl Settings {
             ("row_group_bytes", self.row_group_bytes.unsigned_abs()),
             ("conversions", self.conversions as u64),
             ("open_hours", u64::from(self.open_hours)),
-        ];
-        match positive.iter().find(|(_, value)| *value == 0) {
-            Some((name, _)) => Err(SettingsError(name)),
-            None => Ok(()),
-        }
+        ])
     }
 }

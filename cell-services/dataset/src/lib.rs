@@ -17,7 +17,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use contracts::services::{self, DATASET, ICEBERG_CATALOG, ServiceDeclaration};
 use event_bus_data::DataBus;
-use kit::outbox;
 use kit::service::{Context, Service, StartError, Surface};
 use lakehouse::{Bucket, Catalog};
 use tokio::sync::Semaphore;
@@ -49,19 +48,12 @@ impl Service for Datasets {
 
     async fn start(&self, context: Context) -> Result<Surface, StartError> {
         let settings: Settings = context.settings()?;
-        settings.validate().map_err(|error| StartError::new("the settings cannot be used", error))?;
-        let database = context.database()?;
-        let bus =
-            DataBus::connect(&context.kafka, DATASET).map_err(|e| StartError::new("the data bus cannot be used", e))?;
-        outbox::relay(&context.tasks, database.clone(), Arc::new(bus));
-        let bucket = Bucket::connect(&context.bucket).map_err(|e| StartError::new("the bucket cannot be used", e))?;
-        let peer =
-            context.peers.http(ICEBERG_CATALOG).map_err(|e| StartError::new("the catalog cannot be called", e))?;
+        context.relay(DataBus::connect(&context.kafka, DATASET)?)?;
         let app = Arc::new(App {
             cell: context.cell.clone(),
-            database,
-            bucket,
-            catalog: Catalog::new(peer),
+            database: context.database()?,
+            bucket: Bucket::connect(&context.bucket)?,
+            catalog: Catalog::new(context.peers.http(ICEBERG_CATALOG)?),
             tasks: context.tasks.clone(),
             conversions: Arc::new(Semaphore::new(settings.conversions)),
             settings,

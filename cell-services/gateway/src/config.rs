@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use kit::config::{self, SettingsError};
 use serde::Deserialize;
 
 use crate::domain::OriginRule;
@@ -63,17 +64,9 @@ fn nonzero(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
 }
 
-/// A setting that cannot work.
-#[derive(Debug, thiserror::Error)]
-#[error("setting {name} is not valid: {reason}")]
-pub struct SettingsError {
-    name: &'static str,
-    reason: &'static str,
-}
-
-impl Settings {
-    pub fn validate(&self) -> Result<Vec<OriginRule>, SettingsError> {
-        let positive = [
+impl config::Settings for Settings {
+    fn validate(&self) -> Result<(), SettingsError> {
+        config::positive(&[
             ("concurrent_requests", self.concurrent_requests as u64),
             ("tracked_tenants", self.tracked_tenants as u64),
             ("body_bytes", self.body_bytes),
@@ -82,19 +75,15 @@ impl Settings {
             ("head_seconds", self.head_seconds),
             ("download_idle_seconds", self.download_idle_seconds),
             ("audit_backlog", self.audit_backlog as u64),
-        ];
-        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(SettingsError { name, reason: "it has to be greater than zero" });
-        }
-        self.cors_origins
-            .iter()
-            .map(|text| {
-                OriginRule::parse(text).ok_or(SettingsError {
-                    name: "cors_origins",
-                    reason: "an origin is scheme://host[:port], without a path",
-                })
-            })
-            .collect()
+        ])?;
+        self.origins().map(|_| ())
+    }
+}
+
+impl Settings {
+    pub fn origins(&self) -> Result<Vec<OriginRule>, SettingsError> {
+        let wrong = SettingsError { name: "cors_origins", reason: "an origin is scheme://host[:port], without a path" };
+        self.cors_origins.iter().map(|text| OriginRule::parse(text).ok_or(wrong)).collect()
     }
 
     pub fn total(&self) -> Duration {

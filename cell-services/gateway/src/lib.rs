@@ -20,7 +20,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use contracts::services::{self, ServiceDeclaration};
 use event_bus_data::DataBus;
-use kit::outbox;
 use kit::service::{Context, Service, StartError, Surface};
 
 use crate::config::Settings;
@@ -49,13 +48,10 @@ impl Service for Gateway {
 
     async fn start(&self, context: Context) -> Result<Surface, StartError> {
         let settings: Settings = context.settings()?;
-        let origins = settings.validate().map_err(|error| StartError::new("the settings cannot be used", error))?;
-        let database = context.database()?;
-        let bus = DataBus::connect(&context.kafka, services::GATEWAY)
-            .map_err(|error| StartError::new("the data bus cannot be reached", error))?;
-        outbox::relay(&context.tasks, database.clone(), Arc::new(bus));
+        let origins = settings.origins()?;
+        context.relay(DataBus::connect(&context.kafka, services::GATEWAY)?)?;
         let late = context.metrics.counter("gateway_audit_late", "Audit entries that had to wait for the database");
-        let recorder = events::Recorder::start(&context.tasks, database, settings.audit_backlog, late);
+        let recorder = events::Recorder::start(&context.tasks, context.database()?, settings.audit_backlog, late);
         let entry = api::Entry {
             cell: context.cell.clone(),
             admission: context.admission()?,

@@ -7,6 +7,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use kit::service::Service;
 
 use crate::Gateway;
+use kit::config::Settings as _;
+
 use crate::config::Settings;
 use crate::domain::{self, OriginRule};
 use crate::limits::{Limits, Refusal, RefusalSampler};

@@ -1,6 +1,6 @@
 //! The service's settings; every default works on a laptop.
 
-use kit::service::StartError;
+use kit::config::{self, SettingsError};
 use serde::Deserialize;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -34,13 +34,17 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
-    pub fn validate(self) -> Result<Self, StartError> {
-        if self.max_tables_per_commit == 0 || self.max_body_bytes < 64 * 1024 || self.idempotency_hours == 0 {
-            return Err(StartError::plain(
-                "iceberg-catalog: max_tables_per_commit and idempotency_hours are at least 1, max_body_bytes at least 64 KiB",
-            ));
+/// Below this ordinary tables could not be created.
+const LEAST_BODY_BYTES: usize = 64 * 1024;
+
+impl config::Settings for Settings {
+    fn validate(&self) -> Result<(), SettingsError> {
+        if self.max_body_bytes < LEAST_BODY_BYTES {
+            return Err(SettingsError { name: "max_body_bytes", reason: "it has to be at least 64 KiB" });
         }
-        Ok(self)
+        config::positive(&[
+            ("max_tables_per_commit", self.max_tables_per_commit as u64),
+            ("idempotency_hours", u64::from(self.idempotency_hours)),
+        ])
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kit::database::Database;
-use kit::tasks::{Policy, Tasks};
+use kit::tasks::Tasks;
 
 use crate::error::Result;
 use crate::store;
@@ -11,20 +11,9 @@ use crate::store;
 const EVERY: Duration = Duration::from_secs(15 * 60);
 
 /// Forgets Idempotency-Keys that are past their time.
-pub fn forget_answers(tasks: &Tasks, database: Database, hours: u32) {
-    let stopping = tasks.stopping();
+pub fn forget_answers(tasks: &Tasks, database: &Database, hours: u32) {
     let hours = i32::try_from(hours).unwrap_or(i32::MAX);
-    tasks.spawn("idempotency keys", Policy::EndProcess, async move {
-        loop {
-            if let Err(error) = sweep(&database, hours).await {
-                tracing::warn!(error = %kit::fault::chain(&error), "old idempotency keys could not be forgotten");
-            }
-            tokio::select! {
-                () = stopping.cancelled() => return Ok(()),
-                () = tokio::time::sleep(EVERY) => {}
-            }
-        }
-    });
+    tasks.every("idempotency keys", EVERY, database, move |database| async move { sweep(&database, hours).await });
 }
 
 async fn sweep(database: &Database, hours: i32) -> Result<()> {

@@ -44,24 +44,17 @@ impl Service for IcebergCatalog {
     }
 
     async fn start(&self, context: Context) -> Result<Surface, StartError> {
-        let settings: Settings = context.settings::<Settings>()?.validate()?;
+        let settings: Settings = context.settings()?;
         let database = context.database()?;
-        let bucket =
-            Bucket::connect(&context.bucket).map_err(|error| StartError::new("the bucket cannot be used", error))?;
-        bucket.probe().await.map_err(|error| StartError::new("the bucket is not fit for commits", error))?;
-        let control = ControlBus::connect(&context.nats, ICEBERG_CATALOG)
-            .await
-            .map_err(|error| StartError::new("the control bus cannot be used", error))?;
-        let data = DataBus::connect(&context.kafka, ICEBERG_CATALOG)
-            .map_err(|error| StartError::new("the data bus cannot be used", error))?;
-        kit::outbox::relay(&context.tasks, database.clone(), Arc::new(control));
-        kit::outbox::relay(&context.tasks, database.clone(), Arc::new(data));
-        jobs::forget_answers(&context.tasks, database.clone(), settings.idempotency_hours);
+        let bucket = Bucket::connect(&context.bucket)?;
+        bucket.probe().await?;
+        context.relay(ControlBus::connect(&context.nats, ICEBERG_CATALOG).await?)?;
+        context.relay(DataBus::connect(&context.kafka, ICEBERG_CATALOG)?)?;
+        jobs::forget_answers(&context.tasks, &database, settings.idempotency_hours);
         if context.bucket.role_arn.is_none() {
             tracing::warn!("the bucket names no role to assume: clients outside the cell get no credentials");
         }
-        let catalog = Catalog::new(database, bucket, &context.bucket, settings, &context.metrics)
-            .map_err(|error| StartError::new("the catalog cannot be made", error))?;
+        let catalog = Catalog::new(database, bucket, &context.bucket, settings, &context.metrics)?;
         Ok(Surface { http: api::router(Arc::new(catalog)), flight: None })
     }
 }

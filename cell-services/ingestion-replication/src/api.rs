@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use contracts::events::STREAMING_RECORD_ACCEPTED;
 use event_bus_data::LagMeter;
 use kit::database::Database;
-use kit::http::{Json, Page, PageRequest};
+use kit::http::{Json, Page, PageRequest, Query};
 use kit::{Problem, Scope};
 use serde::Serialize;
 use time::OffsetDateTime;

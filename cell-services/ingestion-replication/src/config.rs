@@ -1,5 +1,6 @@
 //! `[services.ingestion-replication]`.
 
+use kit::config::{self, SettingsError};
 use serde::Deserialize;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -37,18 +38,14 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
-    pub fn validate(&self) -> Result<(), String> {
-        let positive = [
+impl config::Settings for Settings {
+    fn validate(&self) -> Result<(), SettingsError> {
+        config::positive(&[
             ("commit_millis", self.commit_millis),
             ("commit_rows", self.commit_rows as u64),
             ("commit_bytes", self.commit_bytes as u64),
             ("commits_at_once", self.commits_at_once as u64),
             ("attempts", u64::from(self.attempts)),
-        ];
-        match positive.iter().find(|(_, value)| *value == 0) {
-            Some((name, _)) => Err(format!("{name} must be at least 1")),
-            None => Ok(()),
-        }
+        ])
     }
 }

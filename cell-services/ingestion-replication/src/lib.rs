@@ -23,7 +23,6 @@ use contracts::services::{self, ServiceDeclaration};
 use event_bus_control::ControlBus;
 use event_bus_data::DataBus;
 use kit::metrics::Metrics;
-use kit::outbox;
 use kit::service::{Context, Service, StartError, Surface};
 use kit::tasks::Policy;
 use lakehouse::{Bucket, Catalog};
@@ -65,36 +64,27 @@ impl Service for IngestionReplication {
         let settings: Settings = context.settings()?;
         settings.validate().map_err(StartError::plain)?;
         let database = context.database()?;
-        let bus = DataBus::connect(&context.kafka, services::INGESTION_REPLICATION)
-            .map_err(|error| StartError::new("the data bus cannot be used", error))?;
-        let control = ControlBus::connect(&context.nats, services::INGESTION_REPLICATION)
-            .await
-            .map_err(|error| StartError::new("the control bus cannot be used", error))?;
-        let bucket =
-            Bucket::connect(&context.bucket).map_err(|error| StartError::new("the bucket cannot be used", error))?;
-        bucket.probe().await.map_err(|error| StartError::new("the bucket is not safe to commit to", error))?;
-        let peer = |name| {
-            context.peers.http(name).map_err(|error| StartError::new(format!("{name} cannot be reached"), error))
-        };
-        outbox::relay(&context.tasks, database.clone(), Arc::new(bus.clone()));
-        outbox::relay(&context.tasks, database.clone(), Arc::new(control.clone()));
-        let unreadable = |error| StartError::new("the data bus cannot be read", error);
-        let consumer = bus.consumer(STREAMING_RECORD_ACCEPTED, PURPOSE).map_err(unreadable)?;
-        let lag = bus.lag_meter(STREAMING_RECORD_ACCEPTED, PURPOSE).map_err(unreadable)?;
+        let bus = DataBus::connect(&context.kafka, services::INGESTION_REPLICATION)?;
+        let control = ControlBus::connect(&context.nats, services::INGESTION_REPLICATION).await?;
+        let bucket = Bucket::connect(&context.bucket)?;
+        bucket.probe().await?;
+        context.relay(bus.clone())?;
+        context.relay(control.clone())?;
+        let consumer = bus.consumer(STREAMING_RECORD_ACCEPTED, PURPOSE)?;
+        let lag = bus.lag_meter(STREAMING_RECORD_ACCEPTED, PURPOSE)?;
         let lineage_seconds = settings.lineage_seconds;
         let sink = Arc::new(Sink {
-            log: Box::new(Topic::new(bus, consumer).map_err(unreadable)?),
-            catalog: Catalog::new(peer(services::ICEBERG_CATALOG)?),
+            log: Box::new(Topic::new(bus, consumer)?),
+            catalog: Catalog::new(context.peers.http(services::ICEBERG_CATALOG)?),
             bucket,
-            definitions: Definitions::new(Arc::new(peer(services::STREAMING)?)),
+            definitions: Definitions::new(Arc::new(context.peers.http(services::STREAMING)?)),
             journal: Box::new(Ledger { cell: context.cell.clone(), database: database.clone(), lineage_seconds }),
             tables: Tables::default(),
             generations: Generations::new(Arc::clone(&context.placements)),
             settings,
             counters: counters(&context.metrics),
         });
-        events::follow_streams(&context.tasks, &control, Arc::clone(&sink), database.clone())
-            .map_err(|error| StartError::new("stream changes cannot be followed", error))?;
+        events::follow_streams(&context.tasks, &control, Arc::clone(&sink), database.clone())?;
         let running = run::run(sink, context.tasks.stopping());
         context.tasks.spawn("sink", Policy::EndProcess, async move { Ok(running.await?) });
         Ok(Surface { http: api::router(api::Handlers { database, lag }), flight: None })

@@ -1,9 +1,9 @@
 //! HTTP: parse, call a use case, show the result.
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use http::StatusCode;
 use kit::database::Database;
-use kit::http::{Json, Page, PageRequest};
+use kit::http::{Json, Page, PageRequest, Query};
 use kit::{Problem, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -1,99 +1,36 @@
 //! Consumes run events and dataset commits from the data bus.
 
-use std::time::Duration;
-
 use contracts::Envelope;
 use contracts::events::{
     DATASET_TRANSACTION_COMMITTED, DatasetTransactionCommitted, LINEAGE_RUN_EVENT, LineageDataset, LineageRunEvent,
 };
-use event_bus_data::{BusError, DataBus, Delivery, EventConsumer};
-use kit::database::Database;
-use kit::tasks::{Outcome, Policy, Tasks};
-use serde::de::DeserializeOwned;
+use event_bus_data::{BusError, DataBus, Delivery, NotStored};
+use kit::database::{Database, Tx};
+use kit::tasks::Tasks;
 use serde_json::{Map, Value, json};
 
 use crate::domain::{Dataset, EventError, NodeName, RunEvent, RunState};
-use crate::error::Error;
 use crate::ops;
 
-const BATCH: usize = 200;
-const WAIT: Duration = Duration::from_secs(1);
-const RETRY: Duration = Duration::from_millis(500);
 const PURPOSE: &str = "graph";
-
-type Reader<P> = fn(&Envelope<P>) -> Result<RunEvent, EventError>;
 
 /// Spawns the consumers.
 pub fn start(tasks: &Tasks, bus: &DataBus, database: &Database) -> Result<(), BusError> {
     let runs = bus.events::<LineageRunEvent>(LINEAGE_RUN_EVENT, PURPOSE)?;
-    spawn(tasks, "lineage of runs", database, runs, run_event);
+    runs.store(tasks, "lineage of runs", database, |tx, delivery| Box::pin(store(tx, delivery, run_event)));
     let commits = bus.events::<DatasetTransactionCommitted>(DATASET_TRANSACTION_COMMITTED, PURPOSE)?;
-    spawn(tasks, "lineage of dataset commits", database, commits, commit_event);
+    commits.store(tasks, "lineage of dataset commits", database, |tx, delivery| {
+        Box::pin(store(tx, delivery, commit_event))
+    });
     Ok(())
 }
 
-fn spawn<P>(tasks: &Tasks, name: &'static str, database: &Database, consumer: EventConsumer<P>, read: Reader<P>)
-where
-    P: DeserializeOwned + Send + Sync + 'static,
-{
-    let (stopping, database) = (tasks.stopping(), database.clone());
-    tasks.spawn(name, Policy::EndProcess, async move {
-        tokio::select! {
-            () = stopping.cancelled() => Ok(()),
-            ended = consume(name, &database, &consumer, read) => ended,
-        }
-    });
-}
+type Reader<P> = fn(&Envelope<P>) -> Result<RunEvent, EventError>;
 
-async fn consume<P: DeserializeOwned + Send + Sync + 'static>(
-    name: &str,
-    database: &Database,
-    consumer: &EventConsumer<P>,
-    read: Reader<P>,
-) -> Outcome {
-    loop {
-        let batch = match consumer.next_batch(BATCH, WAIT).await {
-            Ok(batch) => batch,
-            Err(error) => {
-                tracing::warn!(task = name, error = %kit::fault::chain(&error), "the bus does not answer");
-                tokio::time::sleep(RETRY).await;
-                continue;
-            }
-        };
-        if batch.is_empty() {
-            continue;
-        }
-        // Not acknowledged until stored: nothing is skipped, whatever the database does.
-        while let Err(error) = store(database, consumer, &batch, read).await {
-            tracing::warn!(task = name, error = %kit::fault::chain(error.as_ref()), "events wait");
-            tokio::time::sleep(RETRY).await;
-        }
-        if let Err(error) = consumer.commit(&batch).await {
-            // The same events come again and are known by their ids.
-            tracing::warn!(task = name, error = %kit::fault::chain(&error), "offsets are committed later");
-        }
-    }
-}
-
-/// Stores a batch; an event that is not sound goes to the dead letters, with its reason.
-async fn store<P: DeserializeOwned + Send + Sync + 'static>(
-    database: &Database,
-    consumer: &EventConsumer<P>,
-    batch: &[Delivery<P>],
-    read: Reader<P>,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    // One order of locks for all: two consumers that meet in two tenants must not wait for each other.
-    let mut ordered: Vec<&Delivery<P>> = batch.iter().collect();
-    ordered.sort_by(|a, b| a.envelope.tenant.cmp(&b.envelope.tenant));
-    let mut tx = database.begin_system().await?;
-    for delivery in ordered {
-        let event = read(&delivery.envelope).and_then(|event| event.check().map(|()| event));
-        match event {
-            Ok(event) => ops::take(&mut tx, &delivery.envelope.tenant, &event).await?,
-            Err(error) => consumer.dead_letter(delivery, "lineage/event", &error.to_string()).await?,
-        }
-    }
-    Ok(tx.commit().await.map_err(Error::from)?)
+async fn store<P>(tx: &mut Tx, delivery: &Delivery<P>, read: Reader<P>) -> Result<(), NotStored> {
+    let event = read(&delivery.envelope).and_then(|event| event.check().map(|()| event));
+    let unsound = |error: EventError| NotStored::Unsound { code: "lineage/event", detail: error.to_string() };
+    Ok(ops::take(tx, &delivery.envelope.tenant, &event.map_err(unsound)?).await?)
 }
 
 pub(crate) fn run_event(envelope: &Envelope<LineageRunEvent>) -> Result<RunEvent, EventError> {

@@ -2,10 +2,9 @@
 
 use contracts::TenantId;
 use contracts::claims::scope;
-use contracts::services::LINEAGE;
+use kit::Scope;
 use kit::database::{Database, Tx};
 use kit::http::{Page, PageRequest};
-use kit::{Scope, inbox};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
@@ -21,11 +20,10 @@ const LEVEL_EDGES: usize = 4 * MOST_NODES;
 pub async fn take(tx: &mut Tx, tenant: &TenantId, event: &RunEvent) -> Result<(), Error> {
     event.check()?;
     store::lock_tenant(tx, tenant).await?;
-    if !inbox::first_time(tx, LINEAGE, event.event_id).await? {
+    let at = event.at.format(&Rfc3339).map_err(Error::stored)?;
+    if !store::insert_event(tx, tenant, event, &event.open_lineage(&at)).await? {
         return Ok(());
     }
-    let at = event.at.format(&Rfc3339).map_err(Error::stored)?;
-    store::insert_event(tx, tenant, event, &event.open_lineage(&at)).await?;
     let known = store::run(tx, tenant, event.run_id).await?;
     let run = Run::after(known, event.state, event.at);
     store::put_run(tx, tenant, event.run_id, &event.job.id(), &run).await?;

@@ -29,8 +29,9 @@ pub struct NodeRow {
     pub last_seen: OffsetDateTime,
 }
 
-pub async fn insert_event(tx: &mut Tx, tenant: &TenantId, event: &RunEvent, text: &Value) -> Result<(), Error> {
-    sqlx::query(
+/// Answers whether the tenant's event is new.
+pub async fn insert_event(tx: &mut Tx, tenant: &TenantId, event: &RunEvent, text: &Value) -> Result<bool, Error> {
+    let done = sqlx::query(
         "insert into lineage_event (tenant_id, event_id, event_time, run_id, event) values ($1, $2, $3, $4, $5)
          on conflict (tenant_id, event_id) do nothing",
     )
@@ -41,7 +42,7 @@ pub async fn insert_event(tx: &mut Tx, tenant: &TenantId, event: &RunEvent, text
     .bind(text.to_string())
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 /// One writer per tenant until the end of the transaction: the consumers and the API meet in the same

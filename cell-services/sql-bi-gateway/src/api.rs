@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use arrow_flight::error::FlightError;
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use contracts::claims::scope::SQL_READ;
 use futures::{StreamExt, stream};
 use http::header::CONTENT_TYPE;
-use kit::http::{Json, Page, PageRequest};
+use kit::http::{Json, Page, PageRequest, Query};
 use kit::{Problem, Scope};
 use query_engine::SessionOptions;
 use query_engine::flight::Statement;

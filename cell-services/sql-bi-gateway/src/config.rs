@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use kit::config::{self, SettingsError};
 use query_engine::Limits;
 use serde::Deserialize;
 
@@ -35,21 +36,13 @@ impl Default for Settings {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("setting {0} has to be greater than zero")]
-pub struct SettingsError(&'static str);
-
-impl Settings {
-    pub fn validate(&self) -> Result<(), SettingsError> {
-        let positive = [
-            ("tenant_statements", self.tenant_statements),
-            ("backlog", self.backlog),
-            ("history_days", self.history_days as usize),
-            ("limits.statement_memory", self.limits.statement_memory),
-            ("limits.total_memory", self.limits.total_memory),
-            ("limits.statement_text", self.limits.statement_text),
-            ("limits.statement_seconds", usize::try_from(self.limits.statement_seconds).unwrap_or(usize::MAX)),
-        ];
-        positive.iter().find(|(_, value)| *value == 0).map_or(Ok(()), |(name, _)| Err(SettingsError(name)))
+impl config::Settings for Settings {
+    fn validate(&self) -> Result<(), SettingsError> {
+        config::positive(&[
+            ("tenant_statements", self.tenant_statements as u64),
+            ("backlog", self.backlog as u64),
+            ("history_days", u64::from(self.history_days)),
+        ])?;
+        self.limits.validate()
     }
 }

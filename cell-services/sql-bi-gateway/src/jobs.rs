@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use kit::database::Database;
-use kit::fault::chain;
-use kit::tasks::{Policy, Tasks};
+use kit::tasks::Tasks;
 use time::OffsetDateTime;
 
 use crate::error::Error;
@@ -14,19 +13,9 @@ const EVERY: Duration = Duration::from_secs(3600);
 /// Rows per transaction.
 const AT_ONCE: i64 = 5_000;
 
-pub fn start(tasks: &Tasks, database: Database, days: u32) {
-    let stopping = tasks.stopping();
-    tasks.spawn("statement history retention", Policy::EndProcess, async move {
-        loop {
-            if let Err(error) = forget(&database, days).await {
-                tracing::warn!(error = %chain(&error), "old statements are kept for now");
-            }
-            tokio::select! {
-                () = stopping.cancelled() => return Ok(()),
-                () = tokio::time::sleep(EVERY) => {}
-            }
-        }
-    });
+pub fn start(tasks: &Tasks, database: &Database, days: u32) {
+    let name = "statement history retention";
+    tasks.every(name, EVERY, database, move |database| async move { forget(&database, days).await });
 }
 
 async fn forget(database: &Database, days: u32) -> Result<(), Error> {

@@ -19,8 +19,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use contracts::services::{self, ICEBERG_CATALOG, SQL_BI_GATEWAY, SQL_WAREHOUSING, ServiceDeclaration};
 use event_bus_data::DataBus;
-use kit::outbox;
-use kit::seal::Sealer;
 use kit::service::{Context, Service, StartError, Surface};
 use lakehouse::{Bucket, Catalog};
 use query_engine::Engine;
@@ -56,30 +54,21 @@ impl Service for SqlEdge {
 
     async fn start(&self, context: Context) -> Result<Surface, StartError> {
         let mut settings: Settings = context.settings()?;
-        settings.validate().map_err(|error| StartError::new("the settings cannot be used", error))?;
         settings.limits.spill_folder.get_or_insert_with(|| context.data_dir.join("spill"));
         let database = context.database()?;
-        let bus = DataBus::connect(&context.kafka, SQL_BI_GATEWAY)
-            .map_err(|e| StartError::new("the data bus cannot be used", e))?;
-        outbox::relay(&context.tasks, database.clone(), Arc::new(bus));
-        jobs::start(&context.tasks, database.clone(), settings.history_days);
-        let tickets = Tickets::new(
-            Sealer::new(&context.seal_key).map_err(|e| StartError::new("the seal key cannot be used", e))?,
-        );
+        context.relay(DataBus::connect(&context.kafka, SQL_BI_GATEWAY)?)?;
+        jobs::start(&context.tasks, &database, settings.history_days);
+        let tickets = Tickets::new(context.sealer()?);
         let edge = Arc::new(Edge {
             admission: context.admission()?,
             engine: engine(&context, &settings)?,
             tickets: tickets.clone(),
-            pool: context
-                .peers
-                .channel(SQL_WAREHOUSING)
-                .map_err(|e| StartError::new("the pool cannot be called", e))?,
+            pool: context.peers.channel(SQL_WAREHOUSING)?,
             recorder: Recorder::start(&context.tasks, database.clone(), settings.backlog),
             database,
             limits: TenantLimits::new(&settings),
         });
-        let server = FlightSqlServer::new(Arc::clone(&edge), tickets, settings.limits)
-            .map_err(|e| StartError::new("the Flight SQL server cannot start", e))?;
+        let server = FlightSqlServer::new(Arc::clone(&edge), tickets, settings.limits)?;
         let flight = tonic::service::Routes::new(server.into_service()).into_axum_router();
         let (http, _) = api::routes().with_state(edge).split_for_parts();
         Ok(Surface { http, flight: Some(flight) })
@@ -88,10 +77,7 @@ impl Service for SqlEdge {
 
 /// Binds statements against the tables' columns; it never opens a file.
 fn engine(context: &Context, settings: &Settings) -> Result<EngineBackend, StartError> {
-    let bucket = Bucket::connect(&context.bucket).map_err(|e| StartError::new("the bucket cannot be used", e))?;
-    let peer = context.peers.http(ICEBERG_CATALOG).map_err(|e| StartError::new("the catalog cannot be called", e))?;
-    let outline = LakeOutline::new(Arc::new(Lake::new(SQL_BI_GATEWAY, Catalog::new(peer), bucket)));
-    let engine = Engine::new(Arc::new(outline), settings.limits.clone())
-        .map_err(|e| StartError::new("the engine cannot start", e))?;
-    Ok(EngineBackend(Arc::new(engine)))
+    let catalog = Catalog::new(context.peers.http(ICEBERG_CATALOG)?);
+    let outline = LakeOutline::new(Arc::new(Lake::new(SQL_BI_GATEWAY, catalog, Bucket::connect(&context.bucket)?)));
+    Ok(EngineBackend(Arc::new(Engine::new(Arc::new(outline), settings.limits.clone())?)))
 }

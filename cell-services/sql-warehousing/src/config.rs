@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kit::config::{self, SettingsError};
 use query_engine::Limits;
 use serde::Deserialize;
 
@@ -21,22 +22,14 @@ impl Default for Settings {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("setting {0} has to be greater than zero")]
-pub struct SettingsError(&'static str);
+impl config::Settings for Settings {
+    fn validate(&self) -> Result<(), SettingsError> {
+        config::positive(&[("statements", self.statements as u64)])?;
+        self.limits.validate()
+    }
+}
 
 impl Settings {
-    pub fn validate(&self) -> Result<(), SettingsError> {
-        let positive = [
-            ("statements", self.statements),
-            ("limits.statement_memory", self.limits.statement_memory),
-            ("limits.total_memory", self.limits.total_memory),
-            ("limits.statement_text", self.limits.statement_text),
-            ("limits.statement_seconds", usize::try_from(self.limits.statement_seconds).unwrap_or(usize::MAX)),
-        ];
-        positive.iter().find(|(_, value)| *value == 0).map_or(Ok(()), |(name, _)| Err(SettingsError(name)))
-    }
-
     pub fn wait(&self) -> Duration {
         Duration::from_secs(self.wait_seconds)
     }

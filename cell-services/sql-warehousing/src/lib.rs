@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use contracts::services::{self, ICEBERG_CATALOG, SQL_WAREHOUSING, ServiceDeclaration};
-use kit::seal::Sealer;
 use kit::service::{Context, Service, StartError, Surface};
 use lakehouse::{Bucket, Catalog};
 use query_engine::Engine;
@@ -39,18 +38,12 @@ impl Service for Warehousing {
 
     async fn start(&self, context: Context) -> Result<Surface, StartError> {
         let mut settings: Settings = context.settings()?;
-        settings.validate().map_err(|error| StartError::new("the settings cannot be used", error))?;
         settings.limits.spill_folder.get_or_insert_with(|| context.data_dir.join("spill"));
-        let bucket = Bucket::connect(&context.bucket).map_err(|e| StartError::new("the bucket cannot be used", e))?;
-        let peer =
-            context.peers.http(ICEBERG_CATALOG).map_err(|e| StartError::new("the catalog cannot be called", e))?;
-        let lake = Arc::new(Lake::new(SQL_WAREHOUSING, Catalog::new(peer), bucket));
-        let engine =
-            Engine::new(lake, settings.limits.clone()).map_err(|e| StartError::new("the engine cannot start", e))?;
-        let sealer = Sealer::new(&context.seal_key).map_err(|e| StartError::new("the seal key cannot be used", e))?;
+        let catalog = Catalog::new(context.peers.http(ICEBERG_CATALOG)?);
+        let lake = Arc::new(Lake::new(SQL_WAREHOUSING, catalog, Bucket::connect(&context.bucket)?));
+        let engine = Engine::new(lake, settings.limits.clone())?;
         let pool = Arc::new(Pool::new(EngineBackend(Arc::new(engine)), settings.statements, settings.wait()));
-        let server = FlightSqlServer::new(Arc::clone(&pool), Tickets::new(sealer), settings.limits)
-            .map_err(|e| StartError::new("the Flight SQL server cannot start", e))?;
+        let server = FlightSqlServer::new(Arc::clone(&pool), Tickets::new(context.sealer()?), settings.limits)?;
         let flight = tonic::service::Routes::new(server.into_service()).into_axum_router();
         let (http, _) = api::routes().with_state(pool).split_for_parts();
         Ok(Surface { http, flight: Some(flight) })

@@ -1,5 +1,6 @@
 //! `[services.streaming]`.
 
+use kit::config::{self, SettingsError};
 use serde::Deserialize;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -37,19 +38,15 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
-    pub fn validate(&self) -> Result<(), String> {
-        let positive = [
+impl config::Settings for Settings {
+    fn validate(&self) -> Result<(), SettingsError> {
+        config::positive(&[
             ("shards", u64::from(self.shards)),
             ("rows_per_shard", u64::from(self.rows_per_shard)),
             ("body_idle_seconds", self.body_idle_seconds),
             ("tails_per_tenant", self.tails_per_tenant as u64),
             ("tails", self.tails as u64),
             ("batch_memory_hours", u64::from(self.batch_memory_hours)),
-        ];
-        match positive.iter().find(|(_, value)| *value == 0) {
-            Some((name, _)) => Err(format!("{name} must be at least 1")),
-            None => Ok(()),
-        }
+        ])
     }
 }

@@ -20,7 +20,6 @@ use async_trait::async_trait;
 use contracts::services::{self, ServiceDeclaration};
 use event_bus_control::ControlBus;
 use event_bus_data::DataBus;
-use kit::outbox;
 use kit::service::{Context, Service, StartError, Surface};
 
 use crate::config::Settings;
@@ -49,18 +48,13 @@ impl Service for Streaming {
 
     async fn start(&self, context: Context) -> Result<Surface, StartError> {
         let settings: Settings = context.settings()?;
-        settings.validate().map_err(StartError::plain)?;
         let database = context.database()?;
-        let bus = DataBus::connect(&context.kafka, services::STREAMING)
-            .map_err(|error| StartError::new("the data bus cannot be used", error))?;
-        let control = ControlBus::connect(&context.nats, services::STREAMING)
-            .await
-            .map_err(|error| StartError::new("the control bus cannot be used", error))?;
-        outbox::relay(&context.tasks, database.clone(), Arc::new(bus.clone()));
-        outbox::relay(&context.tasks, database.clone(), Arc::new(control.clone()));
-        events::follow_sink(&context.tasks, &control, database.clone())
-            .map_err(|error| StartError::new("the sink's reports cannot be followed", error))?;
-        jobs::forget_batches(&context.tasks, database.clone(), settings.batch_memory_hours);
+        let bus = DataBus::connect(&context.kafka, services::STREAMING)?;
+        let control = ControlBus::connect(&context.nats, services::STREAMING).await?;
+        context.relay(bus.clone())?;
+        context.relay(control.clone())?;
+        events::follow_sink(&context.tasks, &control, database.clone())?;
+        jobs::forget_batches(&context.tasks, &database, settings.batch_memory_hours);
         let accepted = context.metrics.counter("streaming_rows_accepted", "Rows acknowledged by the data bus");
         let rejected = context.metrics.counter("streaming_rows_rejected", "Rows refused by their stream's schema");
         let app = App {

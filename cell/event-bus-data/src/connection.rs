@@ -47,8 +47,11 @@ impl DataBus {
         )
     }
 
-    /// The same, decoding envelopes; what cannot be decoded goes to the dead letters.
-    pub fn events<P: DeserializeOwned>(&self, event: &str, purpose: &str) -> Result<EventConsumer<P>, BusError> {
+    /// The same for a service that stores the events.
+    pub fn events<P>(&self, event: &str, purpose: &str) -> Result<EventConsumer<P>, BusError>
+    where
+        P: DeserializeOwned + Send + Sync + 'static,
+    {
         Ok(EventConsumer::new(self.clone(), self.consumer(event, purpose)?))
     }
 

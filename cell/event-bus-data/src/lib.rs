@@ -23,7 +23,7 @@ pub use connection::DataBus;
 pub use consumer::{Assignment, DataConsumer, LagMeter, Position, RecordView, TailReader, TailStart};
 pub use dead_letter::{Letter, Reason};
 pub use error::BusError;
-pub use event_consumer::{Delivery, EventConsumer};
+pub use event_consumer::{Delivery, EventConsumer, NotStored, Storing};
 pub use headers::{OpenLineage, RecordHeaders};
 pub use producer::{Acknowledged, Batch, DataProducer};
 pub use topic_admin::TopicIdentity;

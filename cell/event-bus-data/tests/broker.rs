@@ -3,14 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test's own steps may panic")]
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use contracts::events::{AUDIT_ENTRY_RECORDED, AuditEntryRecorded, STREAMING_RECORD_ACCEPTED};
 use contracts::kafka::dead_letter_topic;
 use contracts::{Envelope, TenantId};
-use event_bus_data::{BusError, DataBus, OpenLineage, RecordHeaders, TailStart, contract};
+use event_bus_data::{BusError, DataBus, Delivery, NotStored, OpenLineage, RecordHeaders, TailStart, contract};
+use kit::database::Tx;
 use kit::outbox::{Outgoing, Publisher};
 use kit::service::KafkaEndpoint;
+use kit::tasks::Tasks;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -97,42 +100,69 @@ async fn a_batch_is_acknowledged_with_its_offsets_and_read_back_once() {
     assert_eq!(seen, rows);
 }
 
+/// What a store step was handed.
+type Seen = Arc<Mutex<Vec<Delivery<AuditEntryRecorded>>>>;
+
+/// Refuses `unsound`, fails the first time it is called, and notes what it is handed.
+async fn step(
+    tx: &mut Tx,
+    delivery: &Delivery<AuditEntryRecorded>,
+    seen: Seen,
+    unsound: Uuid,
+) -> Result<(), NotStored> {
+    let id = delivery.envelope.event_id;
+    if id == unsound {
+        return Err(NotStored::Unsound { code: "unsound", detail: "the test says so".to_owned() });
+    }
+    let first = {
+        let mut seen = seen.lock().unwrap();
+        seen.push(delivery.clone());
+        seen.len() == 1
+    };
+    kit::inbox::first_time(tx, "test", id).await?;
+    if first { Err(NotStored::Later("the database is away".into())) } else { Ok(()) }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn events_leave_by_the_outbox_and_poison_goes_to_the_dead_letters() {
     reconciled().await;
     let bus = DataBus::connect(&endpoint("streaming").await, "streaming").unwrap();
     let audit = DataBus::connect(&endpoint("audit").await, "audit").unwrap();
-    let consumer =
-        audit.events::<AuditEntryRecorded>(AUDIT_ENTRY_RECORDED, &format!("test-{}", Uuid::now_v7())).unwrap();
-    let poison_run = Uuid::now_v7();
+    let database = testkit::database(&sqlx::migrate::Migrator::DEFAULT).await.unwrap();
+    let (poison_run, unsound, event) = (Uuid::now_v7(), outgoing(), outgoing());
+    bus.publish(&[unsound.clone(), event.clone()]).await.unwrap();
+    // A partition's last record may be poison: it counts as read all the same.
     bus.producer().send(AUDIT_ENTRY_RECORDED, b"acme/x", b"{not json", &headers(poison_run)).await.unwrap();
-    let event = outgoing();
-    bus.publish(std::slice::from_ref(&event)).await.unwrap();
-    let since = Instant::now();
-    let found = 'found: loop {
-        for delivery in consumer.next_batch(100, Duration::from_secs(1)).await.unwrap() {
-            if delivery.envelope.event_id == event.event_id {
-                break 'found delivery;
-            }
-        }
-        assert!(since.elapsed() < WAIT, "the event never came");
-    };
-    assert_eq!(found.lineage.job_name, AUDIT_ENTRY_RECORDED);
-    consumer.commit(&[found]).await.unwrap();
+
+    let (purpose, seen, (tasks, _failures)) = (format!("test-{}", Uuid::now_v7()), Seen::default(), Tasks::new());
+    let (told, refused) = (Arc::clone(&seen), unsound.event_id);
+    let consumer = audit.events::<AuditEntryRecorded>(AUDIT_ENTRY_RECORDED, &purpose).unwrap();
+    consumer
+        .store(&tasks, "test", &database, move |tx, delivery| Box::pin(step(tx, delivery, Arc::clone(&told), refused)));
+    let lag = audit.lag_meter(AUDIT_ENTRY_RECORDED, &purpose).unwrap();
+    testkit::eventually("everything is read", || async {
+        let lag = lag.lag().await?;
+        anyhow::ensure!(lag == 0, "{lag} records are left");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert!(tasks.drain(WAIT).await);
+
+    let stored: Vec<Uuid> = sqlx::query_scalar("select event_id from inbox").fetch_all(database.pool()).await.unwrap();
+    assert!(stored.contains(&event.event_id) && !stored.contains(&unsound.event_id));
+    {
+        let seen = seen.lock().unwrap();
+        let of = |id: Uuid| seen.iter().filter(move |delivery| delivery.envelope.event_id == id);
+        assert_eq!(of(event.event_id).next().unwrap().lineage.job_name, AUDIT_ENTRY_RECORDED);
+        assert!(of(seen[0].envelope.event_id).count() > 1, "a batch that failed is tried again");
+    }
+    for (run, code) in [(poison_run, "envelope"), (unsound.event_id, "unsound")] {
+        assert_eq!(reason_of(&dead_letters().await, run).await.as_deref(), Some(code));
+    }
     let mut missing = event.clone();
     missing.headers.remove("ol-producer");
     assert!(bus.publish(&[missing]).await.is_err());
-    // Poison and event have keys of their own, hence partitions: give the other one its turn.
-    let letters = dead_letters().await;
-    let since = Instant::now();
-    loop {
-        consumer.next_batch(100, Duration::from_millis(100)).await.unwrap();
-        if let Some(reason) = reason_of(&letters, poison_run).await {
-            assert_eq!(reason, "envelope");
-            break;
-        }
-        assert!(since.elapsed() < WAIT, "the poison never reached the dead letters");
-    }
 }
 
 /// A reader of the dead letters from their beginning.
@@ -156,7 +186,7 @@ async fn dead_letters() -> StreamConsumer {
 
 /// Why the record of that run was given up, once its dead letter is there.
 async fn reason_of(letters: &StreamConsumer, run: Uuid) -> Option<String> {
-    while let Ok(message) = tokio::time::timeout(Duration::from_secs(1), letters.recv()).await {
+    while let Ok(message) = tokio::time::timeout(WAIT, letters.recv()).await {
         let message = message.unwrap();
         let headers = message.headers().unwrap();
         let text = |name: &str| {

@@ -28,6 +28,27 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
         .map_err(|error| ConfigError::Parse { path: path.to_owned(), reason: error.message().to_owned() })
 }
 
+/// A service's own settings: read and checked before it starts.
+pub trait Settings: DeserializeOwned {
+    fn validate(&self) -> Result<(), SettingsError>;
+}
+
+/// A setting that cannot work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("setting {name} is not valid: {reason}")]
+pub struct SettingsError {
+    pub name: &'static str,
+    pub reason: &'static str,
+}
+
+/// Refuses the first of the named numbers that is zero.
+pub fn positive(numbers: &[(&'static str, u64)]) -> Result<(), SettingsError> {
+    match numbers.iter().find(|(_, number)| *number == 0) {
+        Some((name, _)) => Err(SettingsError { name, reason: "it has to be greater than zero" }),
+        None => Ok(()),
+    }
+}
+
 /// A folder of secrets, one file each, mode 0600.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -8,7 +8,7 @@ use contracts::Generation;
 use contracts::services::database_name;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
-use sqlx::{PgConnection, PgPool, Postgres, Row, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use crate::fault::{Fault, Kind};
 use crate::{Scope, Secret};
@@ -30,14 +30,18 @@ pub enum DatabaseError {
     Migration(#[source] sqlx::migrate::MigrateError),
     #[error("an event could not be written as JSON")]
     Event(#[source] serde_json::Error),
+    #[error("{event} has {bytes} bytes, more than a bus takes")]
+    EventTooLarge { event: &'static str, bytes: usize },
 }
 
 impl From<sqlx::Error> for DatabaseError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) => {
-                Self::Unavailable(error)
-            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
             // 57P0x: the server is going down or starting; 53300: it has no connection left.
             sqlx::Error::Database(e) if e.code().is_some_and(|c| c.starts_with("57P") || c == "53300") => {
                 Self::Unavailable(error)
@@ -82,6 +86,19 @@ impl Fault for DatabaseError {
             _ => None,
         }
     }
+}
+
+/// Whether the newest migration of this build has been applied.
+pub async fn is_current(pool: &PgPool, migrator: &Migrator) -> Result<bool, DatabaseError> {
+    let newest = migrator.iter().map(|m| m.version).max().unwrap_or(0);
+    let exists: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(pool).await?;
+    if !exists {
+        return Ok(false);
+    }
+    let applied: i64 = sqlx::query_scalar("select coalesce(max(version), 0) from _sqlx_migrations where success")
+        .fetch_one(pool)
+        .await?;
+    Ok(applied >= newest)
 }
 
 /// Pool to one service's database, as that service's role.
@@ -137,16 +154,7 @@ impl Database {
 
     /// Refuses a database whose newest applied migration is older than the newest known.
     pub async fn check_schema(&self, migrator: &Migrator) -> Result<(), DatabaseError> {
-        let newest = migrator.iter().map(|m| m.version).max().unwrap_or(0);
-        let table: Option<String> =
-            sqlx::query_scalar("select to_regclass('_sqlx_migrations')::text").fetch_one(&self.pool).await?;
-        if table.is_none() {
-            return Err(DatabaseError::SchemaBehind);
-        }
-        let applied: i64 = sqlx::query_scalar("select coalesce(max(version), 0) from _sqlx_migrations where success")
-            .fetch_one(&self.pool)
-            .await?;
-        if applied < newest { Err(DatabaseError::SchemaBehind) } else { Ok(()) }
+        if is_current(&self.pool, migrator).await? { Ok(()) } else { Err(DatabaseError::SchemaBehind) }
     }
 
     /// Begins the one transaction of a use case: rows of `scope`'s tenant only, and refused with
@@ -154,21 +162,14 @@ impl Database {
     pub async fn begin(&self, scope: &Scope) -> Result<Tx, DatabaseError> {
         let mut tx = self.begin_as(scope.tenant.as_str()).await?;
         let generation = i64::try_from(scope.generation.0).unwrap_or(i64::MAX);
-        let fence: Option<i64> = sqlx::query("select generation from tenant_fence where tenant_id = $1 for share")
-            .bind(scope.tenant.as_str())
-            .fetch_optional(&mut *tx)
-            .await?
-            .map(|row| row.get(0));
-        match fence {
-            Some(required) if required > generation => {
-                Err(DatabaseError::Fenced { required: Generation(required.unsigned_abs()) })
-            }
-            Some(same) if same == generation => Ok(tx),
-            _ => {
-                raise_fence(&mut tx, scope.tenant.as_str(), generation).await?;
-                Ok(tx)
-            }
+        let required = match hold_fence(&mut tx, scope.tenant.as_str(), generation).await? {
+            Some(held) => held,
+            None => raise_fence(&mut tx, scope.tenant.as_str(), generation).await?,
+        };
+        if required > generation {
+            return Err(DatabaseError::Fenced { required: Generation(required.unsigned_abs()) });
         }
+        Ok(tx)
     }
 
     /// Begins a transaction of a job that works over all tenants.
@@ -183,16 +184,22 @@ impl Database {
     }
 }
 
-async fn raise_fence(tx: &mut Tx, tenant: &str, generation: i64) -> Result<(), DatabaseError> {
-    sqlx::query(
+/// Where the fence stands, held there to the end of the transaction, if that is at `generation` or
+/// above. A lower one is not held: two that hold it and both want to raise it would wait for each other.
+async fn hold_fence(tx: &mut Tx, tenant: &str, generation: i64) -> Result<Option<i64>, DatabaseError> {
+    let held =
+        sqlx::query_scalar("select generation from tenant_fence where tenant_id = $1 and generation >= $2 for share");
+    Ok(held.bind(tenant).bind(generation).fetch_optional(&mut **tx).await?)
+}
+
+/// Raises the fence and answers where it stands then: higher, if somebody newer came first.
+async fn raise_fence(tx: &mut Tx, tenant: &str, generation: i64) -> Result<i64, DatabaseError> {
+    let raised = sqlx::query_scalar(
         "insert into tenant_fence (tenant_id, generation) values ($1, $2)
-         on conflict (tenant_id) do update set generation = greatest(tenant_fence.generation, excluded.generation)",
-    )
-    .bind(tenant)
-    .bind(generation)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+         on conflict (tenant_id) do update set generation = greatest(tenant_fence.generation, excluded.generation)
+         returning generation",
+    );
+    Ok(raised.bind(tenant).bind(generation).fetch_one(&mut **tx).await?)
 }
 
 /// One transaction; rolled back when dropped without [`Tx::commit`].

@@ -27,6 +27,9 @@ const BATCH: i64 = 256;
 const POLL: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(500);
 const CHANNEL: &str = "cyto_outbox";
+/// Longest envelope. Both buses take a million bytes with the headers; one that no bus takes would hold
+/// back all that stands behind it.
+const MAX_ENVELOPE_BYTES: usize = 990_000;
 
 /// Which bus a publisher serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +92,9 @@ pub async fn put<P: Serialize>(
         payload,
     };
     let text = serde_json::to_string(&envelope).map_err(DatabaseError::Event)?;
+    if text.len() > MAX_ENVELOPE_BYTES {
+        return Err(DatabaseError::EventTooLarge { event, bytes: text.len() });
+    }
     sqlx::query(
         "insert into outbox (event_id, event_name, tenant_id, key, envelope, headers)
          values ($1, $2, $3, $4, $5, $6) on conflict (event_id) do nothing",

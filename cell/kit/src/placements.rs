@@ -68,7 +68,8 @@ impl Placements {
         let known = self.known.load();
         let placement = known.get(tenant);
         if cell != &self.cell {
-            let required = placement.map_or(Generation(generation.0 + 1), |p| p.generation.max(generation));
+            let required =
+                placement.map_or(Generation(generation.0.saturating_add(1)), |p| p.generation.max(generation));
             return Err(Misdirected::Elsewhere { required });
         }
         match placement {

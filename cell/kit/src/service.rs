@@ -6,15 +6,18 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use contracts::CellId;
 use contracts::services::ServiceDeclaration;
-use serde::de::DeserializeOwned;
 use sqlx::migrate::Migrator;
 
 use crate::Secret;
 use crate::admission::Admission;
+use crate::config::{Settings, SettingsError};
 use crate::database::Database;
+use crate::fault::{self, Fault};
 use crate::metrics::Metrics;
+use crate::outbox::{self, Publisher};
 use crate::peers::Peers;
 use crate::placements::Placements;
+use crate::seal::Sealer;
 use crate::tasks::Tasks;
 
 /// A service could not start; the process ends with this line.
@@ -37,9 +40,16 @@ impl StartError {
     }
 }
 
-impl From<Box<dyn std::error::Error + Send + Sync>> for StartError {
-    fn from(source: Box<dyn std::error::Error + Send + Sync>) -> Self {
-        Self { what: source.to_string(), source: Some(source) }
+/// A fault says by itself what could not be done.
+impl<F: Fault> From<F> for StartError {
+    fn from(fault: F) -> Self {
+        Self::plain(fault::chain(&fault))
+    }
+}
+
+impl From<SettingsError> for StartError {
+    fn from(error: SettingsError) -> Self {
+        Self::plain(error.to_string())
     }
 }
 
@@ -117,15 +127,27 @@ pub struct Context {
 }
 
 impl Context {
-    /// The service's own settings; unknown keys are refused by `T`.
-    pub fn settings<T: DeserializeOwned>(&self) -> Result<T, StartError> {
-        toml::Value::Table(self.settings.clone()).try_into().map_err(|error: toml::de::Error| {
-            StartError::plain(format!("[services.{}] is not valid: {}", self.service.name, error.message()))
-        })
+    /// The service's own settings, checked; unknown keys are refused by `T`.
+    pub fn settings<T: Settings>(&self) -> Result<T, StartError> {
+        let wrong = |reason: &str| StartError::plain(format!("[services.{}]: {reason}", self.service.name));
+        let read = toml::Value::Table(self.settings.clone()).try_into();
+        let settings: T = read.map_err(|error: toml::de::Error| wrong(error.message()))?;
+        settings.validate().map_err(|error| wrong(&error.to_string()))?;
+        Ok(settings)
     }
 
     pub fn database(&self) -> Result<Database, StartError> {
         self.database.clone().ok_or_else(|| StartError::plain(format!("{} has no database", self.service.name)))
+    }
+
+    /// Hands the service's outbox to `bus` until the process stops.
+    pub fn relay(&self, bus: impl Publisher + 'static) -> Result<(), StartError> {
+        outbox::relay(&self.tasks, self.database()?, Arc::new(bus));
+        Ok(())
+    }
+
+    pub fn sealer(&self) -> Result<Sealer, StartError> {
+        Sealer::new(&self.seal_key).map_err(|error| StartError::new("the seal key cannot be used", error))
     }
 
     pub fn admission(&self) -> Result<Arc<Admission>, StartError> {

@@ -85,6 +85,32 @@ impl Tasks {
         });
     }
 
+    /// Does `work` again and again, `pause` apart. A failure is told and tried again: what it needs may be
+    /// away for a while, and a process that ends because of it would only come back more slowly.
+    pub fn every<S, W, F, E>(&self, name: &'static str, pause: Duration, state: &S, work: W)
+    where
+        S: Clone + Send + 'static,
+        W: Fn(S) -> F + Send + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::error::Error,
+    {
+        let (state, stopping) = (state.clone(), self.stopping());
+        self.spawn(name, Policy::EndProcess, async move {
+            loop {
+                tokio::select! {
+                    () = stopping.cancelled() => return Ok(()),
+                    done = work(state.clone()) => if let Err(error) = done {
+                        tracing::warn!(job = name, error = %crate::fault::chain(&error), "job failed; it will be tried again");
+                    },
+                }
+                tokio::select! {
+                    () = stopping.cancelled() => return Ok(()),
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+        });
+    }
+
     /// Asks every task to stop and waits for them. Answers whether all ended in time.
     pub async fn drain(&self, deadline: Duration) -> bool {
         self.stopping.cancel();
@@ -112,6 +138,20 @@ mod tests {
         let (tasks, mut failures) = Tasks::new();
         tasks.spawn("doomed", Policy::EndProcess, async { panic!("gone") });
         assert_eq!(failures.next().await.unwrap().name, "doomed");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_failed_is_tried_again_and_ends_with_the_process() {
+        let (tasks, mut failures) = Tasks::new();
+        let (told, mut heard) = mpsc::channel(1);
+        tasks.every("stubborn", Duration::ZERO, &told, |told| async move {
+            told.send(()).await.map_err(|_| std::fmt::Error)?;
+            Err(std::fmt::Error)
+        });
+        assert_eq!((heard.recv().await, heard.recv().await), (Some(()), Some(())));
+        assert!(tasks.drain(Duration::from_secs(5)).await);
+        drop((tasks, told));
+        assert!(failures.next().await.is_none());
     }
 
     #[tokio::test]

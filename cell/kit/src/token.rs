@@ -67,14 +67,20 @@ impl Verifier {
         Arc::new(Self { audience, keys: ArcSwap::default(), revoked: ArcSwap::default() })
     }
 
-    /// Replaces the key set. Keys that are not Ed25519 or carry no `kid` are passed over.
-    pub fn set_keys(&self, set: &JwkSet) {
+    /// Replaces the key set. Keys that are not Ed25519 or carry no `kid` are passed over; a set without
+    /// any other is refused, and the last good one stays. Answers whether it was taken.
+    pub fn set_keys(&self, set: &JwkSet) -> bool {
         let keys = set.keys.iter().filter_map(|key| {
             let AlgorithmParameters::OctetKeyPair(params) = &key.algorithm else { return None };
             let kid = key.common.key_id.clone()?;
             Some((kid, DecodingKey::from_ed_components(&params.x).ok()?))
         });
-        self.keys.store(Arc::new(keys.collect()));
+        let keys: HashMap<String, DecodingKey> = keys.collect();
+        if keys.is_empty() {
+            return false;
+        }
+        self.keys.store(Arc::new(keys));
+        true
     }
 
     /// Replaces the revocations; entries whose tokens have all expired are dropped.
@@ -164,7 +170,7 @@ mod tests {
         let x = URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes());
         let set = serde_json::json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k1", "alg": "EdDSA", "use": "sig", "x": x}]});
         let verifier = Verifier::new(claims::AUDIENCE_CELL);
-        verifier.set_keys(&serde_json::from_value(set).unwrap());
+        assert!(verifier.set_keys(&serde_json::from_value(set).unwrap()));
         verifier
     }
 
@@ -187,6 +193,19 @@ mod tests {
         let forged = Claims { iss: "https://elsewhere".into(), ..claims() };
         assert_eq!(verifier.verify(&signed(&key, &forged)), Err(TokenError::Invalid));
         assert_eq!(verifier.verify("not.a.token"), Err(TokenError::Malformed));
+    }
+
+    #[test]
+    fn a_key_set_without_a_key_of_use_leaves_the_last_good_one_in_place() {
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let verifier = verifier(&key);
+        let nameless = serde_json::json!({"kty": "OKP", "crv": "Ed25519", "x": "AAAA"});
+        let symmetric = serde_json::json!({"kty": "oct", "kid": "k1", "k": "AAAA"});
+        for keys in [vec![], vec![nameless, symmetric]] {
+            let set = serde_json::from_value(serde_json::json!({ "keys": keys })).unwrap();
+            assert!(!verifier.set_keys(&set));
+            assert_eq!(verifier.verify(&signed(&key, &claims())), Ok(claims()));
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use datafusion::common::resources_datafusion_err;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
+use kit::config::{SettingsError, positive};
 use serde::Deserialize;
 
 /// Limits of an engine. Sizes in bytes. Nothing here cuts a result short: a statement that reaches
@@ -50,6 +51,16 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Refuses limits under which no statement could run.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        positive(&[
+            ("limits.statement_memory", self.statement_memory as u64),
+            ("limits.total_memory", self.total_memory as u64),
+            ("limits.statement_text", self.statement_text as u64),
+            ("limits.statement_seconds", self.statement_seconds),
+        ])
+    }
+
     pub fn statement_time(&self) -> Duration {
         Duration::from_secs(self.statement_seconds)
     }

@@ -13,6 +13,8 @@ mod lengths;
 #[cfg(test)]
 mod names;
 #[cfg(test)]
+mod paths;
+#[cfg(test)]
 mod sql;
 #[cfg(test)]
 mod tests_are_honest;

@@ -57,7 +57,7 @@ pub enum FeedLine {
     Heartbeat { version: u64 },
 }
 
-/// Why a delta was refused; the table is unchanged.
+/// Why a change or a whole table was refused; the table held is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
     #[error("delta {got} does not follow table version {have}")]
@@ -72,6 +72,12 @@ pub enum ApplyError {
     HostTaken { host: String },
     #[error("tenant {tenant} has no host")]
     NoHost { tenant: TenantId },
+    #[error("it is version {got}, older than version {have}")]
+    Older { have: u64, got: u64 },
+    #[error("it differs from the table of the same version {0}")]
+    Differs(u64),
+    #[error("it loses {lost} of {had} tenants")]
+    Implausible { had: usize, lost: usize },
 }
 
 impl Table {
@@ -111,6 +117,35 @@ impl Table {
                 if seen.insert(host, &route.tenant).is_some() {
                     return Err(ApplyError::HostTaken { host: host.clone() });
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a table from the feed may take this one's place.
+    pub fn may_become(&self, offered: &Table) -> Result<(), ApplyError> {
+        if offered.version < self.version {
+            return Err(ApplyError::Older { have: self.version, got: offered.version });
+        }
+        if offered.version == self.version && self.version > 0 && offered != self {
+            return Err(ApplyError::Differs(self.version));
+        }
+        let had = self.routes.len();
+        let lost = self.routes.keys().filter(|tenant| !offered.routes.contains_key(*tenant)).count();
+        // A log that is followed closely loses tenants one delta at a time. A snapshot that loses all
+        // of them, or more than a handful and 1 %, is a broken source rather than many farewells.
+        if lost > 0 && (lost == had || lost > (had / 100).max(16)) {
+            return Err(ApplyError::Implausible { had, lost });
+        }
+        for (tenant, route) in &self.routes {
+            if let Some(new) = offered.routes.get(tenant)
+                && new.generation < route.generation
+            {
+                return Err(ApplyError::Backwards {
+                    tenant: tenant.clone(),
+                    have: route.generation,
+                    got: new.generation,
+                });
             }
         }
         Ok(())
@@ -196,6 +231,24 @@ mod tests {
             assert!(table.apply(version, &change).is_err(), "{change:?}");
             assert_eq!(table, before);
         }
+    }
+
+    #[test]
+    fn an_older_emptied_or_changed_table_is_refused() {
+        let held = table();
+        let acme = TenantId::new("acme").unwrap();
+        let older = Table { version: 1, ..held.clone() };
+        assert!(matches!(held.may_become(&older), Err(ApplyError::Older { .. })));
+        let emptied = Table { version: 9, routes: BTreeMap::new(), ..held.clone() };
+        assert!(matches!(held.may_become(&emptied), Err(ApplyError::Implausible { had: 1, lost: 1 })));
+        let mut backwards = Table { version: 9, ..held.clone() };
+        backwards.routes.insert(acme.clone(), route("acme", "shared-1", 4));
+        assert!(matches!(held.may_become(&backwards), Err(ApplyError::Backwards { .. })));
+        let mut differs = held.clone();
+        differs.routes.insert(acme, route("acme", "shared-1", 8));
+        assert!(matches!(held.may_become(&differs), Err(ApplyError::Differs(2))));
+        assert_eq!(held.may_become(&held), Ok(()));
+        assert_eq!(Table::default().may_become(&held), Ok(()));
     }
 
     #[test]

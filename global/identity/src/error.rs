@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kit::database::DatabaseError;
 use kit::fault::{Fault, Kind};
 
 use crate::domain::password::PasswordFlaw;
@@ -32,12 +33,8 @@ pub enum Error {
     Busy,
     #[error("the last platform administrator stays")]
     LastAdministrator,
-    #[error("the database does not answer")]
-    DatabaseAway(#[source] sqlx::Error),
-    #[error("the database refused a statement")]
-    Database(#[source] sqlx::Error),
-    #[error("the database schema is not usable")]
-    Schema(#[source] sqlx::migrate::MigrateError),
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     #[error("the tenants cannot be looked up")]
     Directory(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("{0}")]
@@ -54,22 +51,15 @@ pub enum Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => {
-                Error::DatabaseAway(error)
-            }
-            other => Error::Database(other),
-        }
+        Error::Database(error.into())
     }
 }
 
 impl Error {
     /// Turns a unique violation into "exists already".
     pub fn exists(error: sqlx::Error, what: &'static str) -> Self {
-        match error.as_database_error() {
-            Some(database) if database.is_unique_violation() => Error::Exists(what),
-            _ => error.into(),
-        }
+        let error = DatabaseError::from(error);
+        if error.is_unique_violation() { Error::Exists(what) } else { error.into() }
     }
 }
 
@@ -83,13 +73,8 @@ impl Fault for Error {
             Error::Invalid(_) | Error::Password(_) | Error::Scope => Kind::Invalid,
             Error::Throttled { .. } | Error::Busy => Kind::TooMany,
             Error::LastAdministrator => Kind::Precondition,
-            Error::DatabaseAway(_) => Kind::Unavailable,
-            Error::Database(_)
-            | Error::Schema(_)
-            | Error::Directory(_)
-            | Error::Broken(_)
-            | Error::File { .. }
-            | Error::Sealed(_) => Kind::Internal,
+            Error::Database(error) => error.kind(),
+            Error::Directory(_) | Error::Broken(_) | Error::File { .. } | Error::Sealed(_) => Kind::Internal,
         }
     }
 
@@ -106,13 +91,10 @@ impl Fault for Error {
             Error::Throttled { .. } => "identity/throttled",
             Error::Busy => "identity/busy",
             Error::LastAdministrator => "identity/last-administrator",
-            Error::DatabaseAway(_) => "identity/unavailable",
-            Error::Database(_)
-            | Error::Schema(_)
-            | Error::Directory(_)
-            | Error::Broken(_)
-            | Error::File { .. }
-            | Error::Sealed(_) => "identity/internal",
+            Error::Database(error) if error.kind() == Kind::Unavailable => "identity/unavailable",
+            Error::Database(_) | Error::Directory(_) | Error::Broken(_) | Error::File { .. } | Error::Sealed(_) => {
+                "identity/internal"
+            }
         }
     }
 

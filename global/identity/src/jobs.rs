@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kit::tasks::{Policy, Tasks};
+use kit::tasks::Tasks;
 use sqlx::postgres::PgListener;
 
 use crate::domain::key::{KeyState, Schedule, Step, plan};
@@ -77,31 +77,7 @@ async fn listen(identity: &Identity) -> Result<(), Error> {
 }
 
 pub fn spawn(identity: &Identity, tasks: &Tasks) {
-    every(identity, tasks, "identity: key rotation", ROTATION_PAUSE, |i| async move { rotate(&i).await });
-    every(identity, tasks, "identity: purge", PURGE_PAUSE, |i| async move { purge(&i).await });
-    every(identity, tasks, "identity: notifications", FEED_POLL, |i| async move { listen(&i).await });
-}
-
-/// Runs `work` again and again. A failure is told and tried again: the database may be away for a
-/// while, and a plane that ends because of it would only come back more slowly.
-fn every<F, W>(identity: &Identity, tasks: &Tasks, name: &'static str, pause: Duration, work: W)
-where
-    F: Future<Output = Result<(), Error>> + Send + 'static,
-    W: Fn(Identity) -> F + Send + 'static,
-{
-    let (identity, stopping) = (identity.clone(), tasks.stopping());
-    tasks.spawn(name, Policy::EndProcess, async move {
-        loop {
-            tokio::select! {
-                () = stopping.cancelled() => return Ok(()),
-                done = work(identity.clone()) => if let Err(error) = done {
-                    tracing::warn!(job = name, error = %kit::fault::chain(&error), "job failed; it will be tried again");
-                },
-            }
-            tokio::select! {
-                () = stopping.cancelled() => return Ok(()),
-                () = tokio::time::sleep(pause) => {}
-            }
-        }
-    });
+    tasks.every("identity: key rotation", ROTATION_PAUSE, identity, |i| async move { rotate(&i).await });
+    tasks.every("identity: purge", PURGE_PAUSE, identity, |i| async move { purge(&i).await });
+    tasks.every("identity: notifications", FEED_POLL, identity, |i| async move { listen(&i).await });
 }

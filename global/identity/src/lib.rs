@@ -22,6 +22,7 @@ use async_trait::async_trait;
 use contracts::{Claims, TenantId};
 use http::HeaderMap;
 use kit::Secret;
+use kit::database::DatabaseError;
 use kit::seal::Sealer;
 use kit::tasks::Tasks;
 use sqlx::PgPool;
@@ -87,13 +88,12 @@ impl Identity {
 
     /// Brings the database up to this build.
     pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
-        MIGRATOR.run(pool).await.map_err(Error::Schema)
+        Ok(MIGRATOR.run(pool).await.map_err(DatabaseError::Migration)?)
     }
 
     /// Whether every migration of this build has been applied.
     pub async fn migrated(pool: &PgPool) -> Result<bool, Error> {
-        let newest = MIGRATOR.iter().map(|m| m.version).max().unwrap_or_default();
-        store::keys::schema_version(&mut *pool.acquire().await?).await.map(|have| have >= newest)
+        Ok(kit::database::is_current(pool, &MIGRATOR).await?)
     }
 
     /// Whether signing keys are stored, which only the seal key they were made with can open.

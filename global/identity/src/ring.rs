@@ -91,7 +91,9 @@ impl Ring {
         let jwks = json!({ "keys": stored.iter().map(jwk).collect::<Vec<_>>() });
         let set: JwkSet =
             serde_json::from_value(jwks.clone()).map_err(|_| Error::Broken("the key set is not readable"))?;
-        self.verifier.set_keys(&set);
+        if !self.verifier.set_keys(&set) {
+            return Err(Error::Broken("the key set has no key"));
+        }
         let mut slot = self.keys.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         *slot = Arc::new(Keys { current, jwks });
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kit::database::DatabaseError;
 use kit::fault::{Fault, Kind};
 
 use crate::domain::placement::PlacementRefused;
@@ -30,12 +31,8 @@ pub enum Error {
     TooManyReaders,
     #[error("this process is not the elected writer")]
     NotWriter,
-    #[error("the database does not answer")]
-    DatabaseAway(#[source] sqlx::Error),
-    #[error("the database refused a statement")]
-    Database(#[source] sqlx::Error),
-    #[error("the database schema is not usable")]
-    Schema(#[source] sqlx::migrate::MigrateError),
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     #[error("{0}")]
     Broken(&'static str),
     #[error("the bundle cannot be signed")]
@@ -44,12 +41,7 @@ pub enum Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => {
-                Error::DatabaseAway(error)
-            }
-            other => Error::Database(other),
-        }
+        Error::Database(error.into())
     }
 }
 
@@ -68,10 +60,8 @@ impl From<PlacementRefused> for Error {
 impl Error {
     /// Turns a unique violation into "exists already".
     pub fn exists(error: sqlx::Error, what: &'static str) -> Self {
-        match error.as_database_error() {
-            Some(database) if database.is_unique_violation() => Error::Exists(what),
-            _ => error.into(),
-        }
+        let error = DatabaseError::from(error);
+        if error.is_unique_violation() { Error::Exists(what) } else { error.into() }
     }
 }
 
@@ -85,8 +75,9 @@ impl Fault for Error {
             Error::Invalid(_) => Kind::Invalid,
             Error::Placement(_) | Error::CellInUse | Error::NoMoves => Kind::Precondition,
             Error::TooManyReaders => Kind::TooMany,
-            Error::NotWriter | Error::DatabaseAway(_) => Kind::Unavailable,
-            Error::Database(_) | Error::Schema(_) | Error::Broken(_) | Error::Signing(_) => Kind::Internal,
+            Error::NotWriter => Kind::Unavailable,
+            Error::Database(error) => error.kind(),
+            Error::Broken(_) | Error::Signing(_) => Kind::Internal,
         }
     }
 
@@ -103,8 +94,8 @@ impl Fault for Error {
             Error::NoMoves => "tenancy/no-moves",
             Error::TooManyReaders => "tenancy/too-many-readers",
             Error::NotWriter => "tenancy/not-writer",
-            Error::DatabaseAway(_) => "tenancy/unavailable",
-            Error::Database(_) | Error::Schema(_) | Error::Broken(_) | Error::Signing(_) => "tenancy/internal",
+            Error::Database(error) if error.kind() == Kind::Unavailable => "tenancy/unavailable",
+            Error::Database(_) | Error::Broken(_) | Error::Signing(_) => "tenancy/internal",
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kit::tasks::{Policy, Tasks};
+use kit::tasks::Tasks;
 use sqlx::postgres::PgListener;
 
 use crate::Tenancy;
@@ -27,30 +27,6 @@ async fn listen(tenancy: &Tenancy) -> Result<(), Error> {
 }
 
 pub fn spawn(tenancy: &Tenancy, tasks: &Tasks) {
-    every(tenancy, tasks, "tenancy: election", |t| async move { t.0.election.hold(&t.0.pool).await });
-    every(tenancy, tasks, "tenancy: notifications", |t| async move { listen(&t).await });
-}
-
-/// Runs `work` again and again. A failure is told and tried again: the database may be away for a
-/// while, and a plane that ends because of it would only come back more slowly.
-fn every<F, W>(tenancy: &Tenancy, tasks: &Tasks, name: &'static str, work: W)
-where
-    F: Future<Output = Result<(), Error>> + Send + 'static,
-    W: Fn(Tenancy) -> F + Send + 'static,
-{
-    let (tenancy, stopping) = (tenancy.clone(), tasks.stopping());
-    tasks.spawn(name, Policy::EndProcess, async move {
-        loop {
-            tokio::select! {
-                () = stopping.cancelled() => return Ok(()),
-                done = work(tenancy.clone()) => if let Err(error) = done {
-                    tracing::warn!(job = name, error = %kit::fault::chain(&error), "job failed; it will be tried again");
-                },
-            }
-            tokio::select! {
-                () = stopping.cancelled() => return Ok(()),
-                () = tokio::time::sleep(PAUSE) => {}
-            }
-        }
-    });
+    tasks.every("tenancy: election", PAUSE, tenancy, |t| async move { t.0.election.hold(&t.0.pool).await });
+    tasks.every("tenancy: notifications", PAUSE, tenancy, |t| async move { listen(&t).await });
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::TenantId;
+use kit::database::DatabaseError;
 use kit::tasks::Tasks;
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
@@ -73,13 +74,12 @@ impl Tenancy {
 
     /// Brings the database up to this build.
     pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
-        MIGRATOR.run(pool).await.map_err(Error::Schema)
+        Ok(MIGRATOR.run(pool).await.map_err(DatabaseError::Migration)?)
     }
 
     /// Whether every migration of this build has been applied.
     pub async fn migrated(pool: &PgPool) -> Result<bool, Error> {
-        let newest = MIGRATOR.iter().map(|m| m.version).max().unwrap_or_default();
-        store::routing::schema_version(&mut *pool.acquire().await?).await.map(|have| have >= newest)
+        Ok(kit::database::is_current(pool, &MIGRATOR).await?)
     }
 
     /// Publishes this build's contracts and starts the jobs.

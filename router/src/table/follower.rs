@@ -2,7 +2,7 @@
 
 use contracts::routing::{ApplyError, FeedLine, Table};
 
-use super::{TableError, View, plausible};
+use super::{TableError, View};
 
 /// What the reader of the feed has to do about a line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +35,7 @@ impl Follower {
     pub fn step(&mut self, line: FeedLine) -> Result<(), StepError> {
         match line {
             FeedLine::Snapshot { table } => {
-                plausible(&self.table, &table)?;
+                self.table.may_become(&table).map_err(TableError::from)?;
                 // Checked as a whole before it takes the old one's place.
                 let table = View::new(table)?.table;
                 self.changed |= table != self.table;

@@ -26,12 +26,6 @@ pub enum TableError {
     Host(String),
     #[error("it is not a table: {0}")]
     Shape(String),
-    #[error("it is version {got}, older than version {have}")]
-    Older { have: u64, got: u64 },
-    #[error("it differs from the table of the same version {0}")]
-    Differs(u64),
-    #[error("it loses {lost} of {had} tenants")]
-    Implausible { had: usize, lost: usize },
 }
 
 /// Where a cell listens, and the name its certificate must carry.
@@ -127,30 +121,4 @@ impl View {
     pub fn version(&self) -> u64 {
         self.table.version
     }
-}
-
-/// Whether a snapshot from the feed may take the place of the table held.
-pub fn plausible(held: &Table, offered: &Table) -> Result<(), TableError> {
-    if offered.version < held.version {
-        return Err(TableError::Older { have: held.version, got: offered.version });
-    }
-    if offered.version == held.version && held.version > 0 && offered != held {
-        return Err(TableError::Differs(held.version));
-    }
-    let had = held.routes.len();
-    let lost = held.routes.keys().filter(|tenant| !offered.routes.contains_key(*tenant)).count();
-    // A log that is followed closely loses tenants one delta at a time. A snapshot that loses all
-    // of them, or more than a handful and 1 %, is a broken source rather than many farewells.
-    if lost > 0 && (lost == had || lost > (had / 100).max(16)) {
-        return Err(TableError::Implausible { had, lost });
-    }
-    for (tenant, route) in &held.routes {
-        if let Some(new) = offered.routes.get(tenant)
-            && new.generation < route.generation
-        {
-            let error = ApplyError::Backwards { tenant: tenant.clone(), have: route.generation, got: new.generation };
-            return Err(TableError::Rule(error));
-        }
-    }
-    Ok(())
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use kit::http::{Json, Page, PageRequest};
+use kit::http::{Json, Page, PageRequest, Query};
 use kit::{Problem, Scope};
 
 use super::parameters::{DownloadQuery, PreviewQuery, UploadQuery, VersionQuery, format, kind};

@@ -72,6 +72,18 @@ async fn an_event_that_comes_again_or_late_changes_nothing() -> Result<()> {
 }
 
 #[tokio::test]
+async fn two_tenants_may_report_the_same_event() -> Result<()> {
+    let (database, event) = (database().await?, step("raw", "clean"));
+    for tenant in ["acme", "globex"] {
+        let scope = testkit::scope(tenant)?;
+        ops::submit(&database, &scope, &event).await?;
+        let events = ops::events(&database, &scope, None, &PageRequest::default()).await?;
+        assert_eq!(events.data.len(), 1, "{tenant}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn many_writers_of_one_tenant_do_not_lose_each_other() -> Result<()> {
     let (database, acme) = (database().await?, testkit::scope("acme")?);
     let mut writers = tokio::task::JoinSet::new();

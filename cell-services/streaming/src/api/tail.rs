@@ -4,10 +4,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use event_bus_data::TailStart;
 use futures::{Stream, StreamExt};
+use kit::http::Query;
 use kit::{Problem, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

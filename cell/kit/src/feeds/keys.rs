@@ -23,8 +23,10 @@ pub(super) struct Keys {
 impl Keys {
     pub(super) fn load(dir: &Path, global: PeerHttp, admission: &Arc<Admission>) -> Result<Self, SnapshotError> {
         let snapshot = Snapshot::new(dir, "jwks.json")?;
-        if let Some(set) = snapshot.load::<JwkSet>() {
-            admission.verifier.set_keys(&set);
+        if let Some(set) = snapshot.load::<JwkSet>()
+            && !admission.verifier.set_keys(&set)
+        {
+            tracing::error!("the key set on disk has no key of use");
         }
         Ok(Self { global, snapshot, admission: Arc::clone(admission) })
     }
@@ -35,10 +37,9 @@ impl Feed for Keys {
         loop {
             let request = self.global.plain(Method::GET, "/internal/v1/jwks").timeout(Duration::from_secs(5));
             let set: JwkSet = request.send().await?.error_for_status()?.json().await?;
-            if set.keys.is_empty() {
-                return Err("the key set is empty".into());
+            if !self.admission.verifier.set_keys(&set) {
+                return Err("the key set has no key of use".into());
             }
-            self.admission.verifier.set_keys(&set);
             self.snapshot.store(&set)?;
             tokio::time::sleep(REFRESH).await;
         }

@@ -3,8 +3,10 @@
 mod access;
 mod json;
 mod page;
+mod query;
 mod serve;
 
 pub use json::Json;
 pub use page::{Page, PageError, PageRequest};
+pub use query::Query;
 pub use serve::{Peer, ServeError, Server, serve_plain};

@@ -64,6 +64,53 @@ async fn an_older_generation_is_fenced_inside_the_transaction() -> Result<()> {
     Ok(())
 }
 
+/// A transaction of `database` waits for another one's lock.
+async fn somebody_waits(database: &Database) -> Result<()> {
+    testkit::eventually("a transaction waits", || async {
+        let waiting: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+        )
+        .fetch_one(database.pool())
+        .await?;
+        anyhow::ensure!(waiting > 0, "nobody waits");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_older_generation_is_fenced_by_a_newer_one_that_comes_at_the_same_moment() -> Result<()> {
+    let database = database().await?;
+    let mut newer = database.begin(&at("acme", 6)?).await?;
+    sqlx::query("insert into thing values ('acme', 'new')").execute(&mut *newer).await?;
+    // The tenant's first two transactions in this database: the older one cannot see the newer yet.
+    let late = tokio::spawn({
+        let (database, scope) = (database.clone(), at("acme", 5)?);
+        async move { add(&database, &scope, "acme", "stale").await }
+    });
+    somebody_waits(&database).await?;
+    newer.commit().await?;
+    let refused = late.await?.unwrap_err();
+    assert_eq!(refused.generation_required(), Some(Generation(6)), "{refused:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn transactions_that_meet_a_new_generation_together_do_not_wait_for_each_other_for_ever() -> Result<()> {
+    let database = database().await?;
+    for generation in 1..=30 {
+        let scope = at("acme", generation)?;
+        let begun = futures::future::join_all((0..4).map(|_| async {
+            let tx = database.begin(&scope).await?;
+            tx.commit().await
+        }));
+        for outcome in begun.await {
+            outcome?;
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_event_is_handled_once_per_consumer() -> Result<()> {
     let database = database().await?;
@@ -107,6 +154,16 @@ async fn say(database: &Database, id: Uuid, commit: bool) -> Result<()> {
     if commit {
         tx.commit().await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_event_that_no_bus_would_take_does_not_enter_the_outbox() -> Result<()> {
+    let (database, scope) = (database().await?, at("acme", 1)?);
+    let mut tx = database.begin(&scope).await?;
+    let endless = serde_json::json!({ "x": "x".repeat(1_000_000) });
+    let refused = kit::outbox::put(&mut tx, &scope, TABLE_COMMITTED, "flights", Uuid::now_v7(), &endless).await;
+    assert!(matches!(refused, Err(DatabaseError::EventTooLarge { .. })), "{refused:?}");
     Ok(())
 }
 

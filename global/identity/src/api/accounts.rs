@@ -3,13 +3,13 @@
 use axum::extract::{Path, State};
 use http::StatusCode;
 use kit::fault::Problem;
-use kit::http::{Json, Page, PageRequest};
+use kit::http::{Json, Page, PageRequest, Query};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Query, id};
+use super::id;
 use crate::Identity;
 use crate::domain::access::{Caller, Role, State as AccountState, SubjectKind};
 use crate::error::Error;

@@ -4,13 +4,13 @@ use axum::extract::{Path, State};
 use contracts::TenantId;
 use http::StatusCode;
 use kit::fault::Problem;
-use kit::http::{Json, Page, PageRequest};
+use kit::http::{Json, Page, PageRequest, Query};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{Query, id};
+use super::id;
 use crate::Identity;
 use crate::domain::access::Caller;
 use crate::ops::api_keys::{self, NewKey};

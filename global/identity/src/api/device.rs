@@ -7,11 +7,12 @@ use axum::extract::{Form, State};
 use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 use kit::fault::{Kind, Problem};
+use kit::http::Query;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::Address;
 use super::oauth::{OAuthProblem, form, no_store, oauth_problem, wanted};
-use super::{Address, Query};
 use crate::Identity;
 use crate::ops::device;
 

@@ -10,12 +10,12 @@ use contracts::claims::{ISSUER, Revocation, scope};
 use futures::stream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use kit::fault::Problem;
+use kit::http::Query;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use super::Query;
 use crate::Identity;
 use crate::error::Error;
 use crate::store::sessions;

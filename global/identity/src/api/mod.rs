@@ -14,9 +14,8 @@ use axum::response::Response;
 use contracts::Claims;
 use http::request::Parts;
 use http::{HeaderMap, header};
-use kit::fault::{Kind, Problem};
+use kit::fault::Problem;
 use kit::http::Peer;
-use serde::de::DeserializeOwned;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -87,18 +86,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let claims = parts.extensions.get::<Claims>().and_then(Caller::from_claims);
         Ok(claims.ok_or(Error::Unauthenticated)?)
-    }
-}
-
-/// Query parameters; malformed ones are a problem document.
-pub struct Query<T>(pub T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
-    type Rejection = Problem;
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        axum::extract::Query::try_from_uri(&parts.uri)
-            .map(|axum::extract::Query(value)| Self(value))
-            .map_err(|rejection| Problem::new(Kind::Invalid, "request/query", rejection.body_text()))
     }
 }
 

@@ -4,13 +4,13 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use http::StatusCode;
 use kit::fault::Problem;
-use kit::http::{Json, Page, PageRequest};
+use kit::http::{Json, Page, PageRequest, Query};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::oauth::{TokenResponse, no_store, wanted};
-use super::{Address, Query, id};
+use super::{Address, id};
 use crate::Identity;
 use crate::domain::access::Caller;
 use crate::ops::{sessions, tokens};

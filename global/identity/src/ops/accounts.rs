@@ -166,11 +166,15 @@ pub async fn edit(
     };
     let name = edit.name.as_deref().map(check_name).transpose()?;
     let ends_sessions = password_hash.is_some() || edit.role.is_some() || edit.state.is_some();
-    let loses_platform = subject.role()? == Role::PlatformAdmin
-        && (edit.state == Some(State::Suspended) || edit.role.is_some_and(|r| r != Role::PlatformAdmin));
     let change = Change { name, role: edit.role, state: edit.state, password_hash };
     let mut db = identity.0.pool.begin().await?;
-    if loses_platform && subjects::other_platform_admins(&mut db, id).await? == 0 {
+    let others = subjects::other_platform_admins(&mut db, id).await?;
+    subjects::lock(&mut db, id).await?;
+    // Hashing took its time: the account may have got more rights than the caller could give.
+    let subject = administered(&mut db, caller, id).await?;
+    let loses_platform = subject.role()? == Role::PlatformAdmin
+        && (edit.state == Some(State::Suspended) || edit.role.is_some_and(|r| r != Role::PlatformAdmin));
+    if loses_platform && others == 0 {
         return Err(Error::LastAdministrator);
     }
     let subject = subjects::update(&mut db, id, &change).await?.ok_or(Error::NotFound("account"))?;
@@ -185,14 +189,15 @@ pub async fn edit(
 pub async fn delete(identity: &Identity, caller: &Caller, kind: SubjectKind, id: Uuid) -> Result<(), Error> {
     let now = ops::now();
     let mut db = identity.0.pool.begin().await?;
+    let others = subjects::other_platform_admins(&mut db, id).await?;
+    subjects::lock(&mut db, id).await?;
     let subject = administered(&mut db, caller, id).await?;
     if subject.kind() != kind {
         return Err(Error::NotFound("account"));
     }
-    if subject.role()? == Role::PlatformAdmin && subjects::other_platform_admins(&mut db, id).await? == 0 {
+    if subject.role()? == Role::PlatformAdmin && others == 0 {
         return Err(Error::LastAdministrator);
     }
-    subjects::lock(&mut db, id).await?;
     sessions::revoke(&mut db, Ending::OfSubject(id), now, ops::revoked_until(now)).await?;
     subjects::delete(&mut db, id).await?;
     Ok(db.commit().await?)

@@ -69,7 +69,7 @@ pub async fn hold(db: &mut PgConnection, id: Uuid) -> Result<Option<Subject>, Er
     Ok(row.bind(id).fetch_optional(db).await?)
 }
 
-/// For a change that ends sessions.
+/// For a change to the account. After [`other_platform_admins`], never before it: one order of locks.
 pub async fn lock(db: &mut PgConnection, id: Uuid) -> Result<(), Error> {
     sqlx::query("select 1 from subjects where id = $1 for update").bind(id).execute(db).await?;
     Ok(())

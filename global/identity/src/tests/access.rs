@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::access::{State, SubjectKind};
 use crate::ops::accounts::Edit;
 use crate::ops::api_keys::{self, NewKey};
+use crate::store::subjects::{self, Change};
 
 async fn loader(identity: &Identity) -> Result<(Subject, String), Error> {
     let (admin, home) = (admin_of("acme-corp"), Some("acme-corp".to_owned()));
@@ -138,6 +139,34 @@ async fn nobody_rises_by_an_account_with_more_rights() -> Done {
     let rise =
         accounts::create_service_account(&identity, &admin, "x", Some("acme-corp".into()), Role::PlatformAdmin).await;
     assert!(matches!(rise, Err(Error::Forbidden)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_takes_over_an_account_that_rises_at_the_same_moment() -> Done {
+    let identity = identity().await?;
+    let ada = user(&identity, "ada@acme.example", "acme-corp", Role::Member).await?;
+    let mut rising = identity.0.pool.begin().await?;
+    let rise = Change { role: Some(Role::PlatformAdmin), ..Change::default() };
+    subjects::update(&mut rising, ada.id, &rise).await?;
+    let takeover = tokio::spawn({
+        let (identity, edit) =
+            (identity.clone(), Edit { password: Some("another long secret".into()), ..Edit::default() });
+        async move { accounts::edit(&identity, &admin_of("acme-corp"), SubjectKind::User, ada.id, edit).await }
+    });
+    testkit::eventually("the takeover waits", || async {
+        let (waiting,): (i64,) = sqlx::query_as(
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+        )
+        .fetch_one(&identity.0.pool)
+        .await?;
+        anyhow::ensure!(waiting > 0, "nobody waits");
+        Ok(())
+    })
+    .await?;
+    rising.commit().await?;
+    assert!(matches!(takeover.await?, Err(Error::NotFound(_))));
+    assert!(sign_in(&identity, &Wanted::default()).await.is_ok(), "the password is the old one");
     Ok(())
 }
 

@@ -100,7 +100,7 @@ pub async fn sign_in(identity: &Identity, wanted: &Wanted) -> Result<TokenGrant,
 /// Verifies as a cell or the global plane would, with the published keys alone.
 pub fn verified(identity: &Identity, audience: &'static str, token: &str) -> Result<Claims, kit::token::TokenError> {
     let verifier = Verifier::new(audience);
-    verifier.set_keys(&serde_json::from_value(identity.0.ring.jwks()).unwrap());
+    assert!(verifier.set_keys(&serde_json::from_value(identity.0.ring.jwks()).unwrap()));
     verifier.verify(token)
 }
 

@@ -4,12 +4,11 @@ use axum::extract::{Path, State};
 use contracts::CellId;
 use http::StatusCode;
 use kit::fault::Problem;
-use kit::http::{Json, Page, PageRequest};
+use kit::http::{Json, Page, PageRequest, Query};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::Query;
 use crate::Tenancy;
 use crate::domain::access::Caller;
 use crate::domain::placement::{CellKind, CellState};

@@ -2,12 +2,11 @@
 
 use axum::extract::State;
 use kit::fault::Problem;
-use kit::http::{Json, Page, PageRequest};
+use kit::http::{Json, Page, PageRequest, Query};
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::Query;
 use crate::Tenancy;
 use crate::domain::access::Caller;
 use crate::ops::contracts;

@@ -8,10 +8,9 @@ use contracts::CellId;
 use contracts::bundle::{CellReport, SignedBundle};
 use http::{HeaderValue, StatusCode, header};
 use kit::fault::Problem;
-use kit::http::{Json, Peer};
+use kit::http::{Json, Peer, Query};
 use serde::Deserialize;
 
-use super::Query;
 use crate::Tenancy;
 use crate::error::Error;
 use crate::ops::{cells, contracts as bundles, routing as feed};

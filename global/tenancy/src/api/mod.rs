@@ -9,8 +9,7 @@ mod tenants;
 use ::contracts::Claims;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use kit::fault::{Kind, Problem};
-use serde::de::DeserializeOwned;
+use kit::fault::Problem;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -58,17 +57,5 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let claims = parts.extensions.get::<Claims>().map(Caller::from_claims);
         Ok(claims.ok_or(Error::Unauthenticated)?)
-    }
-}
-
-/// Query parameters; malformed ones are a problem document.
-pub struct Query<T>(pub T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
-    type Rejection = Problem;
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        axum::extract::Query::try_from_uri(&parts.uri)
-            .map(|axum::extract::Query(value)| Self(value))
-            .map_err(|rejection| Problem::new(Kind::Invalid, "request/query", rejection.body_text()))
     }
 }

@@ -4,12 +4,11 @@ use axum::extract::{Path, State};
 use contracts::TenantId;
 use http::StatusCode;
 use kit::fault::Problem;
-use kit::http::{Json, Page, PageRequest};
+use kit::http::{Json, Page, PageRequest, Query};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 
-use super::Query;
 use crate::Tenancy;
 use crate::domain::access::Caller;
 use crate::error::Error;

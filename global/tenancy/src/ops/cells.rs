@@ -3,6 +3,7 @@
 use contracts::CellId;
 use contracts::bundle::CellReport;
 use contracts::routing::{CellEndpoint, Change};
+use contracts::services::{GLOBAL, ROUTER};
 
 use crate::Tenancy;
 use crate::domain::access::Caller;
@@ -67,6 +68,10 @@ pub async fn put(
 ) -> Result<CellStatus, Error> {
     if !caller.is_platform() {
         return Err(Error::Forbidden);
+    }
+    // A cell's certificates bear its name: this one's would be the router's or the plane's own.
+    if [GLOBAL, ROUTER].contains(&id.as_str()) {
+        return Err(Error::Invalid("the id is a name of the platform's own"));
     }
     let mut db = tenancy.0.election.begin(&tenancy.0.pool).await?;
     if let Some(organisation) = &new.organisation {

@@ -65,15 +65,3 @@ pub async fn snapshot(db: &mut PgConnection) -> Result<Table, Error> {
     }
     Ok(table)
 }
-
-/// Newest migration that was applied, 0 on an empty database.
-pub async fn schema_version(db: &mut PgConnection) -> Result<i64, Error> {
-    let (exists,): (bool,) =
-        sqlx::query_as("select to_regclass('_sqlx_migrations') is not null").fetch_one(&mut *db).await?;
-    if !exists {
-        return Ok(0);
-    }
-    let (version,): (Option<i64>,) =
-        sqlx::query_as("select max(version) from _sqlx_migrations where success").fetch_one(db).await?;
-    Ok(version.unwrap_or(0))
-}

@@ -41,6 +41,16 @@ async fn a_cell_that_says_the_same_at_every_start_changes_nothing() -> Done {
 }
 
 #[tokio::test]
+async fn no_cell_bears_a_name_of_the_platforms_own() -> Done {
+    let site = site().await?;
+    for name in ["global", "router"] {
+        let put = cells::put(&site.tenancy, &platform(), &cell(name), &registration(7, CellKind::Shared), true).await;
+        assert!(matches!(put, Err(Error::Invalid(_))), "{name}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_cell_with_tenants_stays() -> Done {
     let site = site().await?;
     create(&site.tenancy, "acme", "acme-corp").await?;
