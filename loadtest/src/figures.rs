@@ -15,6 +15,17 @@ struct Figure {
 #[derive(Debug, Default, Serialize)]
 pub struct Figures(Vec<Figure>);
 
+/// Milliseconds below which `share` of `times` lie; NaN of none.
+pub fn quantile(times: &mut [f64], share: f64) -> f64 {
+    times.sort_unstable_by(f64::total_cmp);
+    let index = ((times.len() as f64 - 1.0) * share).round() as usize;
+    times.get(index).copied().unwrap_or(f64::NAN)
+}
+
+pub fn milliseconds(times: &[Duration]) -> Vec<f64> {
+    times.iter().map(|time| time.as_secs_f64() * 1000.0).collect()
+}
+
 impl Figures {
     pub fn add(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
         let name = name.into();
@@ -22,15 +33,16 @@ impl Figures {
         self.0.push(Figure { name, value, unit });
     }
 
-    /// Median and 99th percentile of `times`, in milliseconds.
-    pub fn add_times(&mut self, name: &str, mut times: Vec<Duration>) {
-        times.sort_unstable();
-        let at = |share: f64| {
-            let index = ((times.len() as f64 - 1.0) * share).round() as usize;
-            times.get(index).map_or(f64::NAN, |t| t.as_secs_f64() * 1000.0)
-        };
-        self.add(format!("{name}, p50"), at(0.50), "ms");
-        self.add(format!("{name}, p99"), at(0.99), "ms");
+    /// Median, 99th and, of a thousand or more, 99.9th percentile, in milliseconds. The median is answered.
+    pub fn add_times(&mut self, name: &str, times: &[Duration]) -> f64 {
+        let mut times = milliseconds(times);
+        let median = quantile(&mut times, 0.50);
+        self.add(format!("{name}, p50"), median, "ms");
+        self.add(format!("{name}, p99"), quantile(&mut times, 0.99), "ms");
+        if times.len() >= 1_000 {
+            self.add(format!("{name}, p99.9"), quantile(&mut times, 0.999), "ms");
+        }
+        median
     }
 
     pub fn print(&self) {

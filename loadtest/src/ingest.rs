@@ -1,8 +1,9 @@
-//! Rows in: pushed to a stream, sunk into its table, uploaded as a file.
+//! Rows in: pushed to a stream, sunk into its table, readable.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use reqwest::Method;
@@ -10,11 +11,14 @@ use serde_json::json;
 
 use crate::door::Door;
 use crate::figures::Figures;
+use crate::processes::Meter;
 
 const BATCH: u64 = 10_000;
 const IN_FLIGHT: usize = 4;
 /// Single rows pushed one after the other to see how soon each can be read.
 const FRESH_ROWS: usize = 12;
+/// Single rows pushed one after the other to see how soon Kafka has acknowledged each.
+const ACKNOWLEDGED_ROWS: u64 = 1_000;
 const DEADLINE: Duration = Duration::from_secs(300);
 
 fn row(number: u64) -> String {
@@ -26,7 +30,7 @@ fn row(number: u64) -> String {
 }
 
 /// Pushes `rows` rows, waits until the sink has them, then measures freshness.
-pub async fn push(door: &Door, rows: u64, figures: &mut Figures) -> anyhow::Result<()> {
+pub async fn push(door: &Door, state: &Path, rows: u64, figures: &mut Figures) -> anyhow::Result<()> {
     let name = format!("bench_{}", uuid::Uuid::now_v7().simple());
     let fields = json!([
         {"name": "id", "type": "int64", "nullable": false}, {"name": "carrier", "type": "string"},
@@ -39,7 +43,7 @@ pub async fn push(door: &Door, rows: u64, figures: &mut Figures) -> anyhow::Resu
         .map(|from| (from..(from + BATCH).min(rows)).map(row).collect::<String>().into())
         .collect();
     let bytes: usize = batches.iter().map(Bytes::len).sum();
-    let started = Instant::now();
+    let (meter, started) = (Meter::start(state)?, Instant::now());
     stream::iter(batches.into_iter().map(|batch| records(door, &name, batch)))
         .buffer_unordered(IN_FLIGHT)
         .try_collect::<()>()
@@ -48,16 +52,32 @@ pub async fn push(door: &Door, rows: u64, figures: &mut Figures) -> anyhow::Resu
     figures.add("stream push, acknowledged", rows as f64 / pushed, "rows/s");
     figures.add("stream push, acknowledged", bytes as f64 / pushed / 1e6, "MB/s");
     until_rows(door, &name, rows).await?;
-    figures.add("stream push to committed table", rows as f64 / started.elapsed().as_secs_f64(), "rows/s");
+    let spent = meter.read()?;
+    figures.add("stream push to committed table", rows as f64 / spent.elapsed.as_secs_f64(), "rows/s");
+    figures.add("stream push to committed table, by processor second of our processes", rows as f64 / spent.own, "rows");
+    figures.add("stream push to committed table, by processor second of the site", rows as f64 / spent.all, "rows");
     let mut times = Vec::new();
-    for extra in 0..FRESH_ROWS as u64 {
+    for number in rows..rows + ACKNOWLEDGED_ROWS {
+        times.push(timed_record(door, &name, number).await?);
+    }
+    figures.add_times("one row pushed and acknowledged", &times);
+    let rows = rows + ACKNOWLEDGED_ROWS;
+    until_rows(door, &name, rows).await?;
+    let mut times = Vec::new();
+    for number in rows..rows + FRESH_ROWS as u64 {
         let started = Instant::now();
-        records(door, &name, row(rows + extra).into()).await?;
-        until_rows(door, &name, rows + extra + 1).await?;
+        timed_record(door, &name, number).await?;
+        until_rows(door, &name, number + 1).await?;
         times.push(started.elapsed());
     }
-    figures.add_times("freshness, push to readable in SQL", times);
+    figures.add_times("freshness, push to readable in SQL", &times);
     Ok(())
+}
+
+async fn timed_record(door: &Door, stream: &str, number: u64) -> anyhow::Result<Duration> {
+    let started = Instant::now();
+    records(door, stream, row(number).into()).await?;
+    Ok(started.elapsed())
 }
 
 async fn records(door: &Door, stream: &str, body: Bytes) -> anyhow::Result<()> {
@@ -79,26 +99,4 @@ async fn until_rows(door: &Door, table: &str, rows: u64) -> anyhow::Result<()> {
         ensure!(started.elapsed() < DEADLINE, "{count} of {rows} rows after {} s", DEADLINE.as_secs());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-/// Uploads a CSV of `rows` rows in one streaming request.
-pub async fn upload(door: &Door, rows: u64, figures: &mut Figures) -> anyhow::Result<()> {
-    let name = format!("bench_{}", uuid::Uuid::now_v7().simple());
-    door.json(door.request(Method::POST, "/api/v1/datasets").json(&json!({"name": name}))).await?;
-    let line = |n: u64| format!("{n},C{},{}.25,2013-01-{:02},some words of text\n", n % 16, n % 97, n % 28 + 1);
-    let chunks: Vec<Bytes> = std::iter::once(Bytes::from_static(b"id,carrier,delay,day,note\n"))
-        .chain(
-            (0..rows)
-                .step_by(BATCH as usize)
-                .map(|from| (from..(from + BATCH).min(rows)).map(line).collect::<String>().into()),
-        )
-        .collect();
-    let bytes: usize = chunks.iter().map(Bytes::len).sum();
-    let started = Instant::now();
-    let body = reqwest::Body::wrap_stream(stream::iter(chunks.into_iter().map(Ok::<_, std::io::Error>)));
-    let request = door.request(Method::POST, &format!("/api/v1/datasets/{name}/upload?type=SNAPSHOT&format=csv"));
-    let answer = door.json(request.header("content-type", "text/csv").body(body)).await.context("upload")?;
-    ensure!(answer["rows"] == rows, "the upload committed {} rows", answer["rows"]);
-    figures.add("CSV upload, committed", bytes as f64 / started.elapsed().as_secs_f64() / 1e6, "MB/s");
-    Ok(())
 }

@@ -1,16 +1,25 @@
 //! Figures of a running site, through its front door only: no code of ours is called, only its
 //! public HTTP and Flight SQL. All load is bounded in count and goes to loopback.
 
+mod catalog;
 mod door;
 mod figures;
+mod hop;
 mod ingest;
-mod memory;
+mod peers;
+mod processes;
 mod statements;
+mod tables;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+
+use crate::door::Door;
+use crate::figures::Figures;
+use crate::peers::Peers;
+use crate::tables::Tables;
 
 /// Measures a running site and prints medians.
 #[derive(Debug, Parser)]
@@ -22,12 +31,18 @@ struct Arguments {
     /// Rows pushed to a stream.
     #[arg(long, default_value_t = 300_000)]
     rows: u64,
-    /// Rows of the uploaded CSV.
-    #[arg(long, default_value_t = 1_000_000)]
+    /// Made-up rows of the uploaded CSV, 70 bytes each; 15,000,000 are a gigabyte.
+    #[arg(long, default_value_t = 4_000_000)]
     csv_rows: u64,
-    /// Repetitions of each statement.
-    #[arg(long, default_value_t = 100)]
-    statements: usize,
+    /// Repetitions of each statement and of each call of the catalog.
+    #[arg(long, default_value_t = 200)]
+    repetitions: usize,
+    /// Folder with flights.csv and airlines.csv of 2013.
+    #[arg(long, env = "CYTO_FLIGHTS")]
+    flights: PathBuf,
+    /// Python with the peers' packages; without it there are no peers to compare with.
+    #[arg(long, env = "CYTO_PEERS")]
+    peers: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -44,12 +59,19 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let mut figures = figures::Figures::default();
-    memory::measure(&arguments.state, &mut figures)?;
-    let door = door::Door::open(&arguments.state).await?;
-    ingest::push(&door, arguments.rows, &mut figures).await?;
-    ingest::upload(&door, arguments.csv_rows, &mut figures).await?;
-    statements::measure(&door, arguments.statements, &mut figures).await?;
+    let (state, mut figures) = (&arguments.state, Figures::default());
+    processes::memory(state, &mut figures)?;
+    let door = Door::open(state).await?;
+    hop::measure(&door, state, &mut figures).await?;
+    ingest::push(&door, state, arguments.rows, &mut figures).await?;
+    let tables = Tables::upload(&door, state, &arguments.flights, arguments.csv_rows, &mut figures).await?;
+    catalog::measure(&door, &tables, arguments.repetitions, &mut figures).await?;
+    let folder = tempfile::tempdir()?;
+    let peers = match &arguments.peers {
+        Some(python) => Some(Peers::start(python, &door, &tables, folder.path().to_owned()).await?),
+        None => None,
+    };
+    statements::measure(&door, &tables, peers.as_ref(), arguments.repetitions, &mut figures).await?;
     figures.print();
-    figures.write(&arguments.state.join("bench.json"))
+    figures.write(&state.join("bench.json"))
 }

@@ -2,7 +2,8 @@
 //!
 //! Invariant: a statement begins only after a place for its record was reserved, and its place is
 //! used however it ends. While the database is away records wait; when no place is left, statements
-//! are refused.
+//! are refused. At a stop the recorder ends after the last statement: when nobody holds a place or
+//! could reserve one.
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use kit::fault::{Fault, Kind, chain};
 use kit::outbox;
 use kit::tasks::{Policy, Tasks};
 use tokio::sync::mpsc::{self, OwnedPermit};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::domain::Run;
@@ -38,26 +40,11 @@ impl Place {
 
 impl Recorder {
     pub fn start(tasks: &Tasks, database: Database, backlog: usize) -> Self {
-        let (sender, mut receiver) = mpsc::channel::<Run>(backlog);
+        let (sender, receiver) = mpsc::channel::<Run>(backlog);
         let stopping = tasks.stopping();
         tasks.spawn("statement records", Policy::EndProcess, async move {
-            let mut waiting = Vec::with_capacity(TOGETHER);
-            loop {
-                tokio::select! {
-                    biased;
-                    count = receiver.recv_many(&mut waiting, TOGETHER) => {
-                        if count == 0 { return Ok(()); }
-                    }
-                    () = stopping.cancelled() => return Ok(()),
-                }
-                while let Some(left) = write_all(&database, std::mem::take(&mut waiting)).await {
-                    waiting = left;
-                    tokio::select! {
-                        () = tokio::time::sleep(RETRY) => {}
-                        () = stopping.cancelled() => return Ok(()),
-                    }
-                }
-            }
+            write_until_the_last(&database, receiver, &stopping).await;
+            Ok(())
         });
         Self(sender)
     }
@@ -65,6 +52,23 @@ impl Recorder {
     /// Reserves a place, or refuses because there is none.
     pub fn reserve(&self) -> Result<Place, Error> {
         self.0.clone().try_reserve_owned().map(Place).map_err(|_| Error::HistoryFull)
+    }
+}
+
+async fn write_until_the_last(database: &Database, mut receiver: mpsc::Receiver<Run>, stopping: &CancellationToken) {
+    let mut waiting = Vec::with_capacity(TOGETHER);
+    while receiver.recv_many(&mut waiting, TOGETHER).await > 0 {
+        while let Some(left) = write_all(database, std::mem::take(&mut waiting)).await {
+            if stopping.is_cancelled() {
+                tracing::error!(records = left.len(), "statement records are lost: the database is away at the stop");
+                break;
+            }
+            waiting = left;
+            tokio::select! {
+                () = tokio::time::sleep(RETRY) => {}
+                () = stopping.cancelled() => {}
+            }
+        }
     }
 }
 

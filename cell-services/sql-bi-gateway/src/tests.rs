@@ -1,3 +1,5 @@
+mod postgres;
+
 use contracts::{Generation, TenantId};
 use futures::StreamExt;
 use kit::Scope;

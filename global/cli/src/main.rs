@@ -4,6 +4,7 @@ mod client;
 mod doctor;
 mod down;
 mod during;
+mod parts;
 mod place;
 mod progress;
 mod ready;
@@ -33,6 +34,8 @@ enum Command {
     Down(down::Args),
     /// Say what is missing or broken and how to mend it.
     Doctor(doctor::Args),
+    /// Say where the servers and data that are not ours lie.
+    Parts(parts::Args),
     /// Run a command while a site is up: the running one, or one started for it.
     During(during::Args),
     #[command(flatten)]
@@ -66,6 +69,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Up(args) => up::run(args, &cli.place).await,
         Command::Down(args) => down::run(args, &cli.place).await,
         Command::Doctor(args) => doctor::run(args, &cli.place).await,
+        Command::Parts(args) => parts::run(args).await,
         Command::During(args) => during::run(args, &cli.place).await,
         // Unlike the other clients, the demo may start a site for itself.
         Command::Client(client::Command::Demo(_)) => during::demo(&cli.place).await,

