@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use futures::stream::{self, Stream};
+use futures::stream;
 use reqwest::Method;
 use serde_json::json;
 

@@ -62,7 +62,6 @@ impl Service for IngestionReplication {
 
     async fn start(&self, context: Context) -> Result<Surface, StartError> {
         let settings: Settings = context.settings()?;
-        settings.validate().map_err(StartError::plain)?;
         let database = context.database()?;
         let bus = DataBus::connect(&context.kafka, services::INGESTION_REPLICATION)?;
         let control = ControlBus::connect(&context.nats, services::INGESTION_REPLICATION).await?;
