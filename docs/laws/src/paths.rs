@@ -4,21 +4,17 @@ use std::path::Path;
 
 use crate::tree::{files, members, none, relative, root};
 
-/// Paths that are no part of the tree: objects of a tenant, a site's state.
-const ELSEWHERE: &[&str] = &["t/", ".cyto/"];
 const SOURCES: &[&str] = &[".rs", ".md", ".toml", ".sql", ".py", ".sha256"];
 
-/// A word without blanks and placeholders that ends as a file or folder does, or begins with a folder of ours.
+/// A word without blanks and placeholders that ends as a source does or begins with a folder of ours. What
+/// begins with a dot is made, not written.
 fn is_path(word: &str) -> bool {
     let plain = word.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/".contains(&b));
-    if !plain || word.starts_with('/') || ELSEWHERE.iter().any(|prefix| word.starts_with(prefix)) {
+    if !plain || word.starts_with(['/', '.']) {
         return false;
     }
     let Some((first, _)) = word.split_once('/') else { return word.ends_with(".md") };
-    word.ends_with('/')
-        || SOURCES.iter().any(|end| word.ends_with(end))
-        || first == "src"
-        || root().join(first).is_dir()
+    SOURCES.iter().any(|end| word.ends_with(end)) || first == "src" || root().join(first).is_dir()
 }
 
 /// From the root, from the document's own folder or its `src`, or (`src/lib.rs`) in some crate.
@@ -69,11 +65,20 @@ fn every_path_in_the_documents_exists() {
 
 #[test]
 fn a_path_is_told_from_other_words() {
-    for path in ["router/src/decision.rs", "docs/laws", "cell/", "nowhere/at/all/", "src/ops", "errors.md"] {
+    for path in ["router/src/decision.rs", "docs/laws", "cell/", "nowhere/at/all.rs", "src/ops", "errors.md"] {
         assert!(is_path(path), "{path}");
     }
-    for other in ["/api/v1/streams", "application/json", "t/acme/", "cell-services/<name>", "acks=all", "metadata.json"]
-    {
+    for other in [
+        "/api/v1/streams",
+        "application/json",
+        "t/acme/",
+        ".cyto/demo.json",
+        "./cyto",
+        "data/",
+        "cell-services/<name>",
+        "acks=all",
+        "metadata.json",
+    ] {
         assert!(!is_path(other), "{other}");
     }
 }
