@@ -89,9 +89,15 @@ impl Error {
         Error::Stored(source.into())
     }
 
-    /// Whether the input itself is at fault, so that trying again cannot help.
+    /// Whether the files themselves are at fault, so that trying again cannot help. How they are to
+    /// be read may be said better the next time.
     pub fn is_inputs(&self) -> bool {
-        matches!(self.kind(), Kind::Invalid | Kind::TooLarge)
+        matches!(self.kind(), Kind::Invalid | Kind::TooLarge) && !matches!(self, Error::Parameter(_))
+    }
+
+    /// Whether the rows may be in the table all the same.
+    pub fn is_unsettled(&self) -> bool {
+        matches!(self, Error::Lakehouse(lakehouse::Error::CommitUnknown(_) | lakehouse::Error::Answer(_)))
     }
 }
 
