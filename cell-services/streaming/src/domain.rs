@@ -1,6 +1,7 @@
 //! Streams and their schemas: pure types and decisions.
 
 pub mod lines;
+pub mod moment;
 pub mod outcome;
 pub mod row;
 
