@@ -1,5 +1,6 @@
 //! Streams and their schemas: pure types and decisions.
 
+pub mod frames;
 pub mod lines;
 pub mod moment;
 pub mod outcome;
