@@ -47,6 +47,8 @@ pub enum Error {
     TooLong { limit: u64 },
     #[error("the transaction has {limit} files already, which is the most")]
     TooManyFiles { limit: usize },
+    #[error("the rows asked for have more than {limit} bytes: ask for fewer")]
+    PreviewTooLong { limit: usize },
     #[error("the upload stopped before its end")]
     BrokenOff,
     #[error("{file}, row {row}, column '{column}': '{value}' is not {expected}", file = .0.file, row = .0.row, column = .0.column, value = .0.value, expected = .0.expected)]
@@ -89,9 +91,15 @@ impl Error {
         Error::Stored(source.into())
     }
 
-    /// Whether the input itself is at fault, so that trying again cannot help.
+    /// Whether the files themselves are at fault, so that trying again cannot help. How they are to
+    /// be read may be said better the next time.
     pub fn is_inputs(&self) -> bool {
-        matches!(self.kind(), Kind::Invalid | Kind::TooLarge)
+        matches!(self.kind(), Kind::Invalid | Kind::TooLarge) && !matches!(self, Error::Parameter(_))
+    }
+
+    /// Whether the rows may be in the table all the same.
+    pub fn is_unsettled(&self) -> bool {
+        matches!(self, Error::Lakehouse(lakehouse::Error::CommitUnknown(_) | lakehouse::Error::Answer(_)))
     }
 }
 
@@ -104,7 +112,7 @@ impl Fault for Error {
             }
             Error::Name(_) | Error::Parameter(_) | Error::Empty | Error::BrokenOff | Error::Misfit(_) => Kind::Invalid,
             Error::Unreadable { .. } | Error::Columns { .. } | Error::Schema(_) => Kind::Invalid,
-            Error::TooLong { .. } | Error::TooManyFiles { .. } => Kind::TooLarge,
+            Error::TooLong { .. } | Error::TooManyFiles { .. } | Error::PreviewTooLong { .. } => Kind::TooLarge,
             Error::Busy | Error::Stopping => Kind::Unavailable,
             Error::Stored(_) => Kind::Internal,
             Error::Database(error) => error.kind(),
@@ -128,6 +136,7 @@ impl Fault for Error {
             Error::Empty => "dataset/transaction-empty",
             Error::TooLong { .. } => "dataset/upload-too-long",
             Error::TooManyFiles { .. } => "dataset/too-many-files",
+            Error::PreviewTooLong { .. } => "dataset/preview-too-long",
             Error::BrokenOff => "dataset/upload-broken-off",
             Error::Misfit(_) => "dataset/value",
             Error::Unreadable { .. } => "dataset/file",

@@ -10,6 +10,8 @@ pub struct Settings {
     pub public_bucket_endpoint: Option<String>,
     /// Bytes of table metadata kept parsed in memory.
     pub metadata_cache_bytes: u64,
+    /// Bytes of one table's metadata.
+    pub max_metadata_bytes: u64,
     /// Bytes of one request.
     pub max_body_bytes: usize,
     pub max_namespaces_per_tenant: u32,
@@ -25,6 +27,7 @@ impl Default for Settings {
         Self {
             public_bucket_endpoint: None,
             metadata_cache_bytes: 64 * 1024 * 1024,
+            max_metadata_bytes: 128 * 1024 * 1024,
             max_body_bytes: 16 * 1024 * 1024,
             max_namespaces_per_tenant: 1_000,
             max_tables_per_tenant: 20_000,

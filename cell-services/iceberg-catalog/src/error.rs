@@ -44,6 +44,10 @@ pub enum Error {
     Warehouse(#[source] lakehouse::Error),
     #[error("table metadata could not be written as JSON")]
     Json(#[from] serde_json::Error),
+    #[error("the table's metadata has more than {limit} bytes: expire snapshots")]
+    MetadataTooLong { limit: u64 },
+    #[error("the table's metadata cannot be read")]
+    Unreadable(#[source] serde_json::Error),
     #[error("a stored row is damaged: {0}")]
     Damaged(&'static str),
 }
@@ -78,7 +82,7 @@ impl Error {
             Error::NoSuchTable => (404, "NoSuchTableException"),
             Error::NamespaceExists | Error::TableExists => (409, "AlreadyExistsException"),
             Error::NamespaceNotEmpty => (409, "NamespaceNotEmptyException"),
-            Error::Invalid(_) | Error::Location(_) => (400, "BadRequestException"),
+            Error::Invalid(_) | Error::Location(_) | Error::MetadataTooLong { .. } => (400, "BadRequestException"),
             Error::Unprocessable(_) => (422, "UnprocessableEntityException"),
             Error::CommitFailed(_) | Error::Raced => (409, "CommitFailedException"),
             Error::CommitUnknown(_) => (500, "CommitStateUnknownException"),
@@ -96,7 +100,7 @@ impl Error {
                 Kind::Invalid | Kind::NotFound => (400, "BadRequestException"),
                 _ => (500, "InternalServerError"),
             },
-            Error::Json(_) | Error::Damaged(_) => (500, "InternalServerError"),
+            Error::Json(_) | Error::Unreadable(_) | Error::Damaged(_) => (500, "InternalServerError"),
         }
     }
 }
@@ -134,7 +138,9 @@ impl Fault for Error {
             Error::Scope(error) => error.code(),
             Error::Database(error) => error.code(),
             Error::Warehouse(error) => error.code(),
+            Error::MetadataTooLong { .. } => "catalog/metadata-too-long",
             Error::Json(_) => "catalog/json",
+            Error::Unreadable(_) => "catalog/metadata-unreadable",
             Error::Damaged(_) => "catalog/damaged",
         }
     }

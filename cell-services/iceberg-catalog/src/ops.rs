@@ -61,7 +61,7 @@ impl Catalog {
         Ok(Self {
             database,
             bucket,
-            files: files::MetadataFiles::new(settings.metadata_cache_bytes),
+            files: files::MetadataFiles::new(settings.metadata_cache_bytes, settings.max_metadata_bytes),
             vendor: Vendor::new(endpoint)?,
             client: credentials::ClientEndpoint::new(endpoint, settings.public_bucket_endpoint.clone()),
             settings,

@@ -54,7 +54,8 @@ async fn rig() -> anyhow::Result<Rig> {
         secret: Secret::new("never shown"),
         role_arn: None,
     };
-    let catalog = Catalog::new(database, bucket.clone(), &endpoint, Settings::default(), &Metrics::default())?;
+    let settings = Settings { max_metadata_bytes: 1 << 20, ..Settings::default() };
+    let catalog = Catalog::new(database, bucket.clone(), &endpoint, settings, &Metrics::default())?;
     Ok(Rig { router: crate::api::router(Arc::new(catalog)), bucket })
 }
 

@@ -1,6 +1,7 @@
 //! HTTP: parse, call a use case, show the result.
 
 use axum::extract::State;
+use contracts::TenantId;
 use http::StatusCode;
 use kit::database::Database;
 use kit::http::{Json, Page, PageRequest, Query};
@@ -65,8 +66,8 @@ pub struct DatasetRequest {
 }
 
 impl RunEventRequest {
-    /// The same event sent twice is one event: its id is made of what it says.
-    fn event(self) -> Result<RunEvent, Error> {
+    /// The same event sent twice by a tenant is one event: its id is made of the tenant and of what it says.
+    pub(crate) fn event(self, tenant: &TenantId) -> Result<RunEvent, Error> {
         let datasets = |list: Vec<DatasetRequest>| {
             list.into_iter()
                 .map(|d| Dataset { node: NodeName::dataset(d.namespace, d.name), facets: d.facets })
@@ -83,7 +84,7 @@ impl RunEventRequest {
             outputs: datasets(self.outputs),
         };
         let said = event.open_lineage(&event.at.unix_timestamp_nanos().to_string()).to_string();
-        event.event_id = Uuid::new_v5(&event.run_id, said.as_bytes());
+        event.event_id = Uuid::new_v5(&event.run_id, format!("{tenant}\n{said}").as_bytes());
         Ok(event)
     }
 }
@@ -101,7 +102,7 @@ async fn submit(
     scope: Scope,
     Json(request): Json<RunEventRequest>,
 ) -> Result<StatusCode, Problem> {
-    ops::submit(&database, &scope, &request.event()?).await?;
+    ops::submit(&database, &scope, &request.event(&scope.tenant)?).await?;
     Ok(StatusCode::CREATED)
 }
 

@@ -1,6 +1,8 @@
 //! Streams and their schemas: pure types and decisions.
 
+pub mod frames;
 pub mod lines;
+pub mod moment;
 pub mod outcome;
 pub mod row;
 

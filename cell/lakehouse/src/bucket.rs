@@ -150,6 +150,16 @@ impl TenantBucket {
         found.bytes().await.map_err(Error::store("read", &path))
     }
 
+    /// The same, for an object that somebody else wrote: refused when it is longer than `most` bytes.
+    pub async fn get_up_to(&self, location: &str, most: u64) -> Result<Bytes> {
+        let path = self.path_of(location)?;
+        let found = self.store().get(&path).await.map_err(Error::store("read", &path))?;
+        if found.meta.size > most {
+            return Err(Error::TooLong(most));
+        }
+        found.bytes().await.map_err(Error::store("read", &path))
+    }
+
     pub async fn put(&self, location: &str, bytes: Bytes) -> Result<()> {
         let path = self.path_of(location)?;
         self.store().put(&path, bytes.into()).await.map_err(Error::store("write", &path))?;

@@ -13,6 +13,8 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 pub enum Error {
     #[error("the object store failed to {action} {path}")]
     Store { action: &'static str, path: String, source: object_store::Error },
+    #[error("the object has more than {0} bytes")]
+    TooLong(u64),
     /// The store answers, but would let two writers win the same conditional put.
     #[error("the object store does not honour conditional writes: {0}")]
     UnsafeStore(&'static str),
@@ -90,6 +92,7 @@ impl Fault for Error {
             Error::Schema(_) | Error::Arrow(_) | Error::Unsupported(_) | Error::Outside | Error::Input(_) => {
                 Kind::Invalid
             }
+            Error::TooLong(_) => Kind::TooLarge,
             Error::Exists(_) | Error::Conflict => Kind::Conflict,
             Error::Misdirected(_) => Kind::Misdirected,
             Error::Refused { status: 403, .. } => Kind::Forbidden,
@@ -106,6 +109,7 @@ impl Fault for Error {
     fn code(&self) -> &'static str {
         match self {
             Error::Store { .. } => "lakehouse/store",
+            Error::TooLong(_) => "lakehouse/too-long",
             Error::UnsafeStore(_) => "lakehouse/unsafe-store",
             Error::Endpoint(_) => "lakehouse/endpoint",
             Error::Outside => "lakehouse/outside",

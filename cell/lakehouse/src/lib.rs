@@ -4,6 +4,7 @@
 //! sends it ([`catalog`], [`retry`]); a query asks which files to read ([`scan`]). All object access
 //! is confined to one tenant's part of the bucket ([`bucket::TenantBucket`]).
 
+mod bounds;
 pub mod bucket;
 pub mod catalog;
 pub mod credentials;

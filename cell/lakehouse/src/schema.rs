@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array};
+use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema as ArrowSchema, SchemaRef, TimeUnit};
+use arrow::util::display::FormatOptions;
 use iceberg::spec::Schema;
 
 use crate::error::{Error, Result};
@@ -14,7 +15,9 @@ use crate::error::{Error, Result};
 /// dictionaries, views.
 pub fn from_arrow(schema: &ArrowSchema) -> Result<Schema> {
     let widened = ArrowSchema::new(schema.fields().iter().map(|field| widen(field)).collect::<Vec<Field>>());
-    Ok(iceberg::arrow::arrow_schema_to_schema_auto_assign_ids(&widened)?)
+    // What is wrong is the schema that was given, not metadata of ours.
+    iceberg::arrow::arrow_schema_to_schema_auto_assign_ids(&widened)
+        .map_err(|error| Error::Schema(error.message().to_owned()))
 }
 
 /// The Arrow schema of a table's columns; every field carries its Iceberg id as Parquet field id.
@@ -67,20 +70,46 @@ fn column(batch: &RecordBatch, field: &Field) -> Result<ArrayRef> {
     let array = match batch.column_by_name(field.name()) {
         None => new_null_array(field.data_type(), batch.num_rows()),
         Some(array) if array.data_type() == field.data_type() => array.clone(),
-        Some(array) => {
-            let strict = CastOptions { safe: false, ..CastOptions::default() };
-            cast_with_options(array, field.data_type(), &strict).map_err(|_| {
-                Error::Schema(format!(
-                    "column '{}' holds {} where the table has {}",
-                    field.name(),
-                    array.data_type(),
-                    field.data_type()
-                ))
-            })?
-        }
+        Some(array) => cast(array, field)?,
     };
     if !field.is_nullable() && array.null_count() > 0 {
         return Err(Error::Schema(format!("column '{}' is required and has nulls", field.name())));
     }
     Ok(array)
+}
+
+fn cast(given: &ArrayRef, field: &Field) -> Result<ArrayRef> {
+    let (from, to) = (given.data_type(), field.data_type());
+    let refused =
+        |what: &str| Error::Schema(format!("column '{}' {what} {from} where the table has {to}", field.name()));
+    if let (DataType::Timestamp(_, from), DataType::Timestamp(_, to)) = (from, to)
+        && from.is_some() != to.is_some()
+    {
+        // Which instant a time without a zone means, nobody here knows.
+        return Err(refused("holds"));
+    }
+    let cast = cast_with_options(given, to, &STRICT).map_err(|_| refused("holds"))?;
+    if is_kept(given, &cast) { Ok(cast) } else { Err(refused("has values that would change: it holds")) }
+}
+
+const STRICT: CastOptions<'static> = CastOptions { safe: false, format_options: FormatOptions::new() };
+
+/// Whether the cast can be taken back. Arrow's casts cut what does not fit: fractions, digits below
+/// a microsecond, digits a float has no room for.
+fn is_kept(given: &ArrayRef, cast: &ArrayRef) -> bool {
+    match (given.data_type(), cast.data_type()) {
+        (DataType::Null, _) => true,
+        // A float column rounds by nature, but what is finite stays so.
+        (DataType::Float64, DataType::Float32) => {
+            let (given, cast) = (given.as_primitive::<Float64Type>(), cast.as_primitive::<Float32Type>());
+            given.iter().zip(cast).all(|(given, cast)| match (given, cast) {
+                (Some(given), Some(cast)) => given.is_finite() == cast.is_finite(),
+                _ => true,
+            })
+        }
+        // A moment has many spellings; that it was read is enough.
+        (from, to) if from.is_string() && to.is_temporal() => true,
+        (from, to) if !can_cast_types(to, from) => true,
+        (from, _) => cast_with_options(cast, from, &STRICT).is_ok_and(|back| back.to_data() == given.to_data()),
+    }
 }

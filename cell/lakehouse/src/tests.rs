@@ -1,5 +1,7 @@
 //! The write path and the scan against a store in memory.
 
+mod values;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

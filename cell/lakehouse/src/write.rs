@@ -10,6 +10,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use uuid::Uuid;
 
+use crate::bounds;
 use crate::bucket::TenantBucket;
 use crate::error::{Error, Result};
 use crate::schema;
@@ -127,6 +128,8 @@ impl TableWriter {
             .set_compression(Compression::ZSTD(level))
             .set_max_row_group_row_count(Some(options.row_group_rows))
             .set_max_row_group_bytes(Some(options.row_group_bytes))
+            // A file's bounds are made of its row groups', and one that was cut would be left out there.
+            .set_statistics_truncate_length(None)
             .set_created_by("cytoplane".to_owned())
             .build();
         let columns = schema::to_arrow(table.current_schema())?;
@@ -176,11 +179,14 @@ impl TableWriter {
 
     async fn roll(&mut self) -> Result<()> {
         let Some(writer) = self.open.take() else { return Ok(()) };
+        let incomplete = |_| Error::Unsupported("a data file without its metrics");
         for mut built in writer.close().await? {
+            let whole = built.partition_spec_id(self.spec).build().map_err(incomplete)?;
             let file = built
-                .partition_spec_id(self.spec)
+                .lower_bounds(bounds::lower(whole.lower_bounds()))
+                .upper_bounds(bounds::upper(whole.upper_bounds()))
                 .build()
-                .map_err(|_| Error::Unsupported("a data file without its metrics"))?;
+                .map_err(incomplete)?;
             self.written.rows += file.record_count();
             self.written.bytes += file.file_size_in_bytes();
             self.written.files.push(file);

@@ -13,6 +13,8 @@ mod lengths;
 #[cfg(test)]
 mod names;
 #[cfg(test)]
+mod panics;
+#[cfg(test)]
 mod paths;
 #[cfg(test)]
 mod sql;

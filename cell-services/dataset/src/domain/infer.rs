@@ -29,7 +29,7 @@ impl Guess {
         self.seen = true;
         self.boolean &= value::boolean(text).is_some();
         self.int64 &= value::int64(text).is_some();
-        self.float64 &= value::float64(text).is_some();
+        self.float64 &= value::float64(text).is_some() && value::float_keeps(text);
         self.moment(text);
     }
 
@@ -48,7 +48,7 @@ impl Guess {
         self.seen = true;
         self.boolean &= member.is_boolean();
         self.int64 &= member.is_i64();
-        self.float64 &= member.is_number();
+        self.float64 &= member.as_number().is_some_and(|number| value::float_keeps(&number.to_string()));
         match member {
             Value::String(text) => self.moment(text),
             _ => (self.date, self.timestamp, self.timestamptz) = (false, false, false),

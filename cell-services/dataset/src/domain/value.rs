@@ -33,6 +33,15 @@ pub fn float64(text: &str) -> Option<f64> {
     text.parse().ok().filter(|value: &f64| value.is_finite())
 }
 
+/// Whether a float holds a whole number as it is written. One that it would round is an identifier.
+pub fn float_keeps(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return true;
+    }
+    digits.parse::<u128>().is_ok_and(|whole| whole as f64 as u128 == whole)
+}
+
 /// `YYYY-MM-DD` as days since 1970-01-01.
 pub fn date(text: &str) -> Option<i32> {
     Some(calendar(text)?.to_julian_day() - UNIX_EPOCH_JULIAN_DAY)

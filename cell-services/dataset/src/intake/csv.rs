@@ -15,8 +15,11 @@ use crate::domain::column::check_names;
 use crate::domain::{Column, Guess};
 use crate::error::{Error, Misfit};
 
-/// Bytes a batch may take before it counts as one endless row, most likely an unclosed quote.
-const BATCH_BYTES: usize = 64 << 20;
+/// Rows read at once. Few, because their length shows only when all of them are in memory.
+const READ_ROWS: usize = 256;
+/// Bytes these rows may take together before they count as one endless row, most likely an
+/// unclosed quote.
+const READ_BYTES: usize = 64 << 20;
 
 /// Names of the columns, from the first line.
 pub fn header(source: &Source, sample: &[u8], dialect: &Dialect) -> Result<Vec<String>, Error> {
@@ -89,6 +92,9 @@ fn decoder(schema: &SchemaRef, dialect: &Dialect, batch_rows: usize) -> Decoder 
 
 /// The file's rows, read into `columns` by name.
 pub fn rows(source: &Source, header: &[String], columns: &[Column], dialect: &Dialect) -> Result<Rows, Error> {
+    // Of two columns of one name only the first would be read.
+    check_names(header.iter().map(String::as_str), header.len())
+        .map_err(|error| Error::Columns { file: source.name.clone(), source: error })?;
     let reading: Vec<Column> = header
         .iter()
         .map(|name| {
@@ -108,7 +114,7 @@ pub fn rows(source: &Source, header: &[String], columns: &[Column], dialect: &Di
         name: source.name.clone(),
         bytes: chunks(source),
         chunk: Bytes::new(),
-        decoder: decoder(&text_schema(header), dialect, BATCH_ROWS),
+        decoder: decoder(&text_schema(header), dialect, READ_ROWS),
         schema: Arc::new(crate::domain::column::arrow_schema(&reading)),
         columns: reading,
         dialect: dialect.clone(),
@@ -155,14 +161,12 @@ impl Reader {
                 let text = self.decoder.flush().map_err(|e| self.unreadable(&e))?;
                 return text.map(|batch| self.convert(&batch)).transpose();
             }
-            if self.fed > BATCH_BYTES {
-                return Err(Error::unreadable(
-                    &self.name,
-                    format!(
-                        "no end of a row within {BATCH_BYTES} bytes after row {}: is a quote not closed?",
-                        self.rows
-                    ),
-                ));
+            if self.fed > READ_BYTES {
+                let text = format!(
+                    "the {READ_ROWS} rows after row {} take more than {READ_BYTES} bytes: is a quote not closed?",
+                    self.rows
+                );
+                return Err(Error::unreadable(&self.name, text));
             }
         }
     }

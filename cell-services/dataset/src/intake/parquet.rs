@@ -7,11 +7,15 @@ use futures::stream::{StreamExt, TryStreamExt};
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::async_reader::ParquetObjectReader;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 
 use super::{BATCH_ROWS, Rows, Source};
 use crate::config::Settings;
 use crate::domain::column::check_names;
 use crate::error::Error;
+
+/// Bytes of a batch, judged by the sizes the file itself states.
+const BATCH_BYTES: usize = 16 << 20;
 
 async fn open(
     source: &Source,
@@ -21,6 +25,8 @@ async fn open(
         ParquetObjectReader::new(Arc::clone(source.bucket.store()), source.object.clone()).with_file_size(source.bytes);
     let name = source.name.clone();
     let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(|error| failure(&name, error))?;
+    check_names(builder.schema().fields().iter().map(|field| field.name().as_str()), settings.columns)
+        .map_err(|error| Error::Columns { file: source.name.clone(), source: error })?;
     let large = builder
         .metadata()
         .row_groups()
@@ -41,20 +47,22 @@ async fn open(
 
 /// The file's own columns.
 pub async fn columns(source: &Source, settings: &Settings) -> Result<SchemaRef, Error> {
-    let builder = open(source, settings).await?;
-    let schema = Arc::clone(builder.schema());
-    check_names(schema.fields().iter().map(|field| field.name().as_str()), settings.columns)
-        .map_err(|error| Error::Columns { file: source.name.clone(), source: error })?;
-    Ok(schema)
+    Ok(Arc::clone(open(source, settings).await?.schema()))
+}
+
+/// Rows of a batch, fewer when they are long: a batch is in memory as a whole.
+pub fn batch_rows(file: &ParquetMetaData, most: usize) -> usize {
+    let groups = file.row_groups().iter().filter(|group| group.num_rows() > 0);
+    let longest = groups.map(|group| group.total_byte_size() / group.num_rows()).max().unwrap_or(0);
+    let fitting = BATCH_BYTES / usize::try_from(longest).unwrap_or(usize::MAX).max(1);
+    fitting.clamp(1, most)
 }
 
 pub async fn rows(source: &Source, settings: &Settings) -> Result<Rows, Error> {
     let name = source.name.clone();
-    let stream = open(source, settings)
-        .await?
-        .with_batch_size(BATCH_ROWS)
-        .build()
-        .map_err(|error| failure(&source.name, error))?;
+    let builder = open(source, settings).await?;
+    let rows = batch_rows(builder.metadata(), BATCH_ROWS);
+    let stream = builder.with_batch_size(rows).build().map_err(|error| failure(&source.name, error))?;
     Ok(stream.map_err(move |error| failure(&name, error)).boxed())
 }
 

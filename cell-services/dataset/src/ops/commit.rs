@@ -132,8 +132,13 @@ async fn set_lease(app: &App, scope: &Scope, id: Uuid, until: Option<OffsetDateT
     Ok(tx.commit().await?)
 }
 
-/// A fault of the input ends the transaction; any other leaves it open for another try.
-async fn give_up(app: &App, scope: &Scope, dataset: Uuid, id: Uuid, error: &Error) {
+/// A fault of the input ends the transaction; any other leaves it open for another try. While its
+/// rows may be in the table already, the lease stays: the job finds out once it has run out.
+pub(crate) async fn give_up(app: &App, scope: &Scope, dataset: Uuid, id: Uuid, error: &Error) {
+    if error.is_unsettled() {
+        tracing::warn!(transaction = %id, "whether the commit happened is found out later");
+        return;
+    }
     let ended = async {
         let mut tx = app.database.begin(scope).await?;
         if error.is_inputs() {
@@ -188,7 +193,7 @@ async fn convert(
         Ok((table, snapshot)) => Ok(Done { table, snapshot }),
         Err(error) => {
             // Whether a commit without an answer happened is not known: keep the table.
-            if !matches!(error, Error::Lakehouse(lakehouse::Error::CommitUnknown(_) | lakehouse::Error::Answer(_))) {
+            if !error.is_unsettled() {
                 target.undo(app, scope).await;
             }
             Err(error)
@@ -207,7 +212,7 @@ fn sources(
         let format = file.format.or(reading.format).or_else(|| Format::of_path(&file.path)).ok_or_else(|| {
             Error::Parameter(format!("the format of {} is not known: give format=csv, ndjson or parquet", file.path))
         })?;
-        let object = bucket.path_of(&bucket.location(&format!("{}/{}", folder(dataset, id), file.path)))?;
+        let object = bucket.path_of(&bucket.location(&format!("{}/{}", folder(dataset, id), file.object)))?;
         Ok(Source { bucket: bucket.clone(), object, bytes: file.bytes, name: file.path.clone(), format })
     };
     files.iter().map(source).collect()

@@ -57,7 +57,9 @@ pub async fn delete(app: &App, scope: &Scope, reference: &str) -> Result<(), Err
     let dataset = find(app, scope, reference).await?;
     let mut tx = app.database.begin(scope).await?;
     let dataset = store::datasets::lock(&mut tx, scope, dataset.id).await?;
-    for transaction in store::transactions::list(&mut tx, scope, dataset.id, None, 1).await? {
+    for newest in store::transactions::list(&mut tx, scope, dataset.id, None, 1).await? {
+        // Locked, so that no commit of it begins while the table is being dropped.
+        let transaction = store::transactions::lock(&mut tx, scope, dataset.id, newest.id).await?;
         let now = time::OffsetDateTime::now_utc();
         if decide(transaction.state, Wish::Abort, transaction.busy_until, now) == Verdict::Busy {
             return Err(Error::CommitUnderWay);

@@ -16,6 +16,8 @@ use crate::domain::Format;
 use crate::error::Error;
 
 const ROW_GROUP_ROWS: usize = 64 * 1024;
+/// A row group is in memory until it is complete.
+const ROW_GROUP_BYTES: usize = 64 << 20;
 
 /// Bytes that the Parquet writer has let go of.
 #[derive(Clone, Default)]
@@ -55,6 +57,7 @@ impl Encoder {
                 let properties = WriterProperties::builder()
                     .set_compression(Compression::ZSTD(ZstdLevel::default()))
                     .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+                    .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
                     .build();
                 let writer = ArrowWriter::try_new(outlet.clone(), Arc::clone(schema), Some(properties))
                     .map_err(Error::stored)?;

@@ -24,6 +24,8 @@ use crate::store::{self, Dataset};
 
 const BATCH_ROWS: usize = 4 * 1024;
 pub const MOST_PREVIEW_ROWS: usize = 1_000;
+/// Bytes of a preview as JSON: it is answered as a whole.
+const MOST_PREVIEW_BYTES: usize = 16 << 20;
 
 /// One version of a dataset. Version 0 is the dataset before its first commit: no columns, no rows.
 #[derive(Debug, Clone)]
@@ -58,21 +60,27 @@ pub async fn version(app: &App, scope: &Scope, reference: &str, wanted: Option<u
 pub async fn preview(app: &App, scope: &Scope, version: &Version, limit: usize) -> Result<Vec<Value>, Error> {
     let Some(snapshot_id) = version.snapshot_id else { return Ok(Vec::new()) };
     let (_, mut batches) = batches(app, scope, &version.dataset.name, snapshot_id, limit.clamp(1, BATCH_ROWS)).await?;
-    let mut rows = Vec::new();
+    let (mut rows, mut left) = (Vec::new(), MOST_PREVIEW_BYTES);
     while rows.len() < limit {
         let Some(batch) = batches.try_next().await? else { break };
         let wanted = batch.slice(0, batch.num_rows().min(limit - rows.len()));
-        rows.extend(objects(&wanted)?);
+        let text = lines(&wanted)?;
+        left = left.checked_sub(text.len()).ok_or(Error::PreviewTooLong { limit: MOST_PREVIEW_BYTES })?;
+        rows.extend(objects(&text)?);
     }
     Ok(rows)
 }
 
-fn objects(batch: &RecordBatch) -> Result<Vec<Value>, Error> {
+fn lines(batch: &RecordBatch) -> Result<Vec<u8>, Error> {
     let mut text = Vec::new();
     let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(&mut text);
     writer.write(batch).map_err(Error::stored)?;
     writer.finish().map_err(Error::stored)?;
     drop(writer);
+    Ok(text)
+}
+
+fn objects(text: &[u8]) -> Result<Vec<Value>, Error> {
     text.split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
         .map(|line| serde_json::from_slice(line).map_err(Error::stored))
@@ -135,6 +143,7 @@ async fn open(
 ) -> Result<BoxStream<'static, Result<RecordBatch, Error>>, Error> {
     let reader = ParquetObjectReader::new(Arc::clone(bucket.store()), path).with_file_size(bytes);
     let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(Error::stored)?;
-    let stream = builder.with_batch_size(batch_rows).build().map_err(Error::stored)?;
+    let rows = crate::intake::parquet::batch_rows(builder.metadata(), batch_rows);
+    let stream = builder.with_batch_size(rows).build().map_err(Error::stored)?;
     Ok(stream.map_err(Error::stored).boxed())
 }

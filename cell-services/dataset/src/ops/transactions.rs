@@ -104,7 +104,7 @@ pub async fn put_file(
     check_file(path)?;
     let dataset = datasets::find(app, scope, reference).await?;
     check_open(app, scope, dataset.id, id, path).await?;
-    let file = FileRow { path: path.to_owned(), bytes: 0, format };
+    let file = FileRow::new(path, format);
     let (shared, scope) = (Arc::clone(app), scope.clone());
     app.detached("dataset upload", async move { store_file(&shared, &scope, dataset.id, id, file, body).await }).await
 }
@@ -115,11 +115,14 @@ async fn check_open(app: &App, scope: &Scope, dataset: Uuid, id: Uuid, path: &st
     allow(&transaction, Wish::AddFile)?;
     let files = store::transactions::files(&mut tx, scope, id).await?;
     tx.commit().await?;
-    let limit = app.settings.transaction_files;
-    if files.len() >= limit && files.iter().all(|file| file.path != path) {
-        return Err(Error::TooManyFiles { limit });
+    check_room(&files, path, app.settings.transaction_files)
+}
+
+fn check_room(files: &[FileRow], path: &str, limit: usize) -> Result<(), Error> {
+    match files.len() >= limit && files.iter().all(|file| file.path != path) {
+        true => Err(Error::TooManyFiles { limit }),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 /// Refuses a wish that the transaction's state does not allow. `true`: it came true before.
@@ -143,19 +146,38 @@ pub async fn store_file(
 ) -> Result<FileRow, Error> {
     let limit = app.settings.upload_bytes;
     let bucket = app.bucket.tenant(&scope.tenant);
-    let location = bucket.location(&format!("{}/{}", folder(dataset, id), file.path));
+    let location = |object: &str| bucket.location(&format!("{}/{object}", folder(dataset, id)));
     let bounded = Bounded { body: body.into_data_stream(), left: limit };
-    file.bytes = bucket.upload(&location, bounded).await.map_err(|error| match error {
+    file.bytes = bucket.upload(&location(&file.object), bounded).await.map_err(|error| match error {
         lakehouse::Error::Input(source) if source.is::<TooLong>() => Error::TooLong { limit },
         lakehouse::Error::Input(_) => Error::BrokenOff,
         other => other.into(),
     })?;
+    let noted = note_file(app, scope, dataset, id, &file).await;
+    let worthless = match &noted {
+        Ok(replaced) => replaced.as_deref(),
+        // Without an answer the file may have been noted.
+        Err(Error::Database(_)) => None,
+        Err(_) => Some(file.object.as_str()),
+    };
+    if let Some(object) = worthless
+        && let Err(error) = bucket.delete(&location(object)).await
+    {
+        tracing::warn!(transaction = %id, error = %kit::fault::chain(&error), "a file nobody needs is swept later");
+    }
+    noted.map(|_| file)
+}
+
+/// Returns the object the file takes the place of, if there was one of its path.
+async fn note_file(app: &App, scope: &Scope, dataset: Uuid, id: Uuid, file: &FileRow) -> Result<Option<String>, Error> {
     let mut tx = app.database.begin(scope).await?;
     let transaction = store::transactions::lock(&mut tx, scope, dataset, id).await?;
     allow(&transaction, Wish::AddFile)?;
-    store::transactions::put_file(&mut tx, scope, id, &file).await?;
+    let files = store::transactions::files(&mut tx, scope, id).await?;
+    check_room(&files, &file.path, app.settings.transaction_files)?;
+    store::transactions::put_file(&mut tx, scope, id, file).await?;
     tx.commit().await?;
-    Ok(file)
+    Ok(files.into_iter().find(|old| old.path == file.path).map(|old| old.object))
 }
 
 /// Aborts a transaction and removes its files. Aborting twice is aborting once.

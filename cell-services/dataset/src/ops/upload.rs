@@ -42,7 +42,7 @@ async fn whole(
     body: Body,
 ) -> Result<(Dataset, Transaction, Vec<FileRow>), Error> {
     let (dataset, transaction) = transactions::open(app, scope, reference, kind).await?;
-    let file = FileRow { path: format!("upload.{}", format.extension()), bytes: 0, format: Some(format) };
+    let file = FileRow::new(&format!("upload.{}", format.extension()), Some(format));
     let id = dataset.id.to_string();
     let committed = async {
         transactions::store_file(app, scope, dataset.id, transaction.id, file, body).await?;

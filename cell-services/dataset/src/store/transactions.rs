@@ -36,8 +36,17 @@ pub struct Transaction {
 #[derive(Debug, Clone)]
 pub struct FileRow {
     pub path: String,
+    /// Where it lies below the transaction's folder.
+    pub object: String,
     pub bytes: u64,
     pub format: Option<Format>,
+}
+
+impl FileRow {
+    /// A file that is about to be uploaded, into an object that no other upload has.
+    pub fn new(path: &str, format: Option<Format>) -> Self {
+        Self { path: path.to_owned(), object: format!("{}/{path}", Uuid::now_v7()), bytes: 0, format }
+    }
 }
 
 /// What a commit leaves in the transaction's row.
@@ -225,12 +234,14 @@ pub async fn abort(tx: &mut Tx, scope: &Scope, id: Uuid, reason: &str) -> Result
 /// Notes a file; the same path again replaces it.
 pub async fn put_file(tx: &mut Tx, scope: &Scope, id: Uuid, file: &FileRow) -> Result<(), Error> {
     sqlx::query(
-        "insert into dataset_file (tenant_id, transaction_id, path, bytes, format) values ($1, $2, $3, $4, $5)
-         on conflict (transaction_id, path) do update set bytes = excluded.bytes, format = excluded.format, added_at = now()",
+        "insert into dataset_file (tenant_id, transaction_id, path, object, bytes, format) values ($1, $2, $3, $4, $5, $6)
+         on conflict (transaction_id, path) do update
+         set object = excluded.object, bytes = excluded.bytes, format = excluded.format, added_at = now()",
     )
     .bind(scope.tenant.as_str())
     .bind(id)
     .bind(&file.path)
+    .bind(&file.object)
     .bind(signed(file.bytes))
     .bind(file.format.map(Format::extension))
     .execute(&mut **tx)
@@ -241,7 +252,8 @@ pub async fn put_file(tx: &mut Tx, scope: &Scope, id: Uuid, file: &FileRow) -> R
 /// In the order of their paths, which is the order of their rows.
 pub async fn files(tx: &mut Tx, scope: &Scope, id: Uuid) -> Result<Vec<FileRow>, Error> {
     let rows = sqlx::query(
-        "select path, bytes, format from dataset_file where tenant_id = $1 and transaction_id = $2 order by path",
+        "select path, coalesce(object, path) as object, bytes, format from dataset_file
+         where tenant_id = $1 and transaction_id = $2 order by path",
     )
     .bind(scope.tenant.as_str())
     .bind(id)
@@ -252,6 +264,7 @@ pub async fn files(tx: &mut Tx, scope: &Scope, id: Uuid) -> Result<Vec<FileRow>,
             let format: Option<String> = row.try_get("format")?;
             Ok(FileRow {
                 path: row.try_get("path")?,
+                object: row.try_get("object")?,
                 bytes: unsigned(row.try_get("bytes")?),
                 format: format.as_deref().and_then(Format::parse),
             })

@@ -225,3 +225,35 @@ fn an_empty_download_still_has_its_header() {
     assert_eq!(Encoder::new(Format::Csv, &schema).unwrap().finish().unwrap(), b"a\n");
     assert!(!Encoder::new(Format::Parquet, &schema).unwrap().finish().unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_column_that_stands_there_twice_is_refused_also_where_columns_are_known() {
+    let known = [Column { name: "a".into(), kind: ColumnKind::Int64, nullable: true }];
+    let file = source(Format::Csv, "a,a\n1,2\n").await;
+    let read = intake::rows(&file, &known, &Dialect::default(), &Settings::default()).await;
+    assert!(matches!(read.err(), Some(Error::Columns { .. })));
+}
+
+fn parquet_file(row: &str, rows: usize) -> Bytes {
+    let texts = arrow::array::StringArray::from_iter_values((0..rows).map(|n| format!("{n}{row}")));
+    let batch = RecordBatch::try_from_iter([("a", Arc::new(texts) as _)]).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.into_inner().unwrap().into()
+}
+
+#[tokio::test]
+async fn long_rows_of_parquet_come_in_short_batches() {
+    for (row, expected) in [("x", 500), (&*"x".repeat(1 << 20), 16)] {
+        let file = source(Format::Parquet, parquet_file(row, 500.min(expected * 3))).await;
+        let (_, batches) = read_as(&file, &Settings::default()).await.unwrap();
+        assert!(batches[0].num_rows().abs_diff(expected) <= 1, "{}", batches[0].num_rows());
+    }
+}
+
+#[tokio::test]
+async fn long_rows_of_csv_are_read_as_long_as_they_end() {
+    let row = format!("1,{}\n", "x".repeat(200_000));
+    let (_, batches) = csv(&format!("a,b\n{}", row.repeat(400))).await.unwrap();
+    assert_eq!(rows(&batches), 400);
+}

@@ -16,8 +16,8 @@ use uuid::Uuid;
 use crate::config::Settings;
 use crate::domain::{Format, State, TransactionKind};
 use crate::error::Error;
-use crate::ops::{App, datasets, transactions};
-use crate::store;
+use crate::ops::{App, commit, datasets, folder, transactions};
+use crate::store::{self, FileRow};
 
 async fn app() -> Result<(Arc<App>, Failures)> {
     let (tasks, failures) = Tasks::new();
@@ -134,6 +134,54 @@ async fn while_a_commit_is_under_way_or_unsettled_nothing_else_happens() -> Resu
     let mut tx = app.database.begin_system().await?;
     let stranded = store::transactions::stranded(&mut tx, 10).await?;
     assert_eq!(stranded.iter().map(|chore| (chore.dataset, chore.id)).collect::<Vec<_>>(), [(dataset.id, open.id)]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_upload_under_way_never_changes_what_a_commit_reads() -> Result<()> {
+    let (app, _failures) = app().await?;
+    let acme = testkit::scope("acme")?;
+    datasets::create(&app, &acme, "flights", "").await?;
+    let (dataset, open) = transactions::open(&app, &acme, "flights", TransactionKind::Snapshot).await?;
+    put(&app, &acme, open.id, "a.csv", 10).await?;
+    lease(&app, &acme, open.id).await?;
+    let late = FileRow::new("a.csv", Some(Format::Csv));
+    let body = axum::body::Body::from(vec![b'y'; 20]);
+    let refused = transactions::store_file(&app, &acme, dataset.id, open.id, late, body).await;
+    assert!(matches!(refused, Err(Error::CommitUnderWay)), "{refused:?}");
+    let (_, _, files) = transactions::get(&app, &acme, "flights", open.id).await?;
+    let bucket = app.bucket.tenant(&acme.tenant);
+    let at = bucket.location(&format!("{}/{}", folder(dataset.id, open.id), files[0].object));
+    assert_eq!(bucket.get(&at).await?, vec![b'x'; 10]);
+    assert_eq!(objects(&app, &acme).await?, 1, "the refused upload is gone");
+    Ok(())
+}
+
+async fn lease(app: &App, scope: &Scope, id: Uuid) -> Result<()> {
+    let until = time::OffsetDateTime::now_utc() + time::Duration::seconds(30);
+    let mut tx = app.database.begin(scope).await?;
+    store::transactions::lease(&mut tx, scope, id, Some(until)).await?;
+    Ok(tx.commit().await?)
+}
+
+#[tokio::test]
+async fn a_commit_without_an_answer_cannot_be_aborted_before_it_is_settled() -> Result<()> {
+    let (app, _failures) = app().await?;
+    let acme = testkit::scope("acme")?;
+    datasets::create(&app, &acme, "flights", "").await?;
+    let (dataset, open) = transactions::open(&app, &acme, "flights", TransactionKind::Append).await?;
+    lease(&app, &acme, open.id).await?;
+    let unknown = Error::Lakehouse(lakehouse::Error::CommitUnknown(None));
+    commit::give_up(&app, &acme, dataset.id, open.id, &unknown).await;
+    let abort = transactions::abort(&app, &acme, "flights", open.id, "x").await;
+    assert!(matches!(abort, Err(Error::CommitUnderWay)), "{abort:?}");
+    // What is known to have failed may be tried again, with the files still there.
+    for error in [Error::Busy, Error::Parameter("which format?".into())] {
+        commit::give_up(&app, &acme, dataset.id, open.id, &error).await;
+        assert_eq!(transactions::get(&app, &acme, "flights", open.id).await?.1.state, State::Open);
+    }
+    commit::give_up(&app, &acme, dataset.id, open.id, &Error::unreadable("a.csv", "no")).await;
+    assert_eq!(transactions::get(&app, &acme, "flights", open.id).await?.1.state, State::Aborted);
     Ok(())
 }
 

@@ -24,6 +24,16 @@ fn a_column_has_the_narrowest_type_that_fits_all_its_values() {
 }
 
 #[test]
+fn an_identifier_that_a_float_would_round_stays_a_text() {
+    assert_eq!(guess(&["18446744073709551615"]), ColumnKind::String);
+    assert_eq!(guess(&["0.5", "9007199254740993"]), ColumnKind::String);
+    assert_eq!(guess(&["0.5", "9007199254740992", "1e300"]), ColumnKind::Float64);
+    let mut member = Guess::default();
+    member.json(&json!(18_446_744_073_709_551_615_u64));
+    assert_eq!(member.kind(), ColumnKind::String);
+}
+
+#[test]
 fn codes_and_words_are_not_numbers() {
     for text in [
         "007", "-01", "00", "01.5", "1_000", " 1", "1 ", "0x10", "inf", "NaN", "infinity", "1e999", "", "-", ".", "e",

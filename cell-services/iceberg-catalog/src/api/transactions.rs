@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::ops::NamedChange;
 
 /// Says that a branch was addressed by its other name.
-const ALIAS: HeaderName = HeaderName::from_static("x-cyto-branch-alias");
+const ALIAS: HeaderName = HeaderName::from_static("branch-alias");
 
 #[derive(serde::Serialize)]
 #[serde(rename_all = "kebab-case")]

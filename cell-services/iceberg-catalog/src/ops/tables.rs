@@ -195,7 +195,13 @@ impl Catalog {
         self.allow(scope, warehouse, Need::Write, "catalog.table.register", &name.to_string()).await?;
         let bucket = self.bucket.tenant(&scope.tenant);
         location::check(&bucket, pointer)?;
-        let file = self.files.load(&bucket, pointer).await?;
+        let file = self.files.load(&bucket, pointer).await.map_err(|error| match error {
+            Error::Warehouse(source) if source.is_not_found() => {
+                Error::Invalid("there is no metadata file at this location".to_owned())
+            }
+            Error::Unreadable(_) => Error::Invalid("the file at this location is no table metadata".to_owned()),
+            other => other,
+        })?;
         location::check_metadata(&bucket, &file.metadata)?;
         let mut tx = self.database.begin(scope).await?;
         let namespace = must_exist(&mut tx, scope, name.namespace()).await?;

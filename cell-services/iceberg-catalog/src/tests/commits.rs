@@ -146,7 +146,7 @@ async fn master_is_taken_as_main() -> anyhow::Result<()> {
     let mut updates = snapshot(5, 1, LIST);
     updates[1]["ref-name"] = json!("master");
     let answer = rig.post(&acme, TABLE, json!({ "updates": updates })).await?;
-    assert_eq!(answer.headers["x-cyto-branch-alias"], "master=main");
+    assert_eq!(answer.headers["branch-alias"], "master=main");
     assert_eq!(answer.body["metadata"]["refs"]["main"]["snapshot-id"], json!(5));
     assert!(answer.body["metadata"]["refs"].get("master").is_none());
     Ok(())

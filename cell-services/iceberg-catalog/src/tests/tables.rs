@@ -1,3 +1,6 @@
+use std::io::Write;
+
+use bytes::Bytes;
 use http::StatusCode;
 use serde_json::json;
 use testkit::scope;
@@ -105,6 +108,31 @@ async fn the_cells_keys_are_never_in_an_answer() -> anyhow::Result<()> {
         let answer = rig.send(&acme, "GET", path, None, &asked).await?;
         assert_eq!(answer.status, StatusCode::OK);
         assert!(!answer.text.contains("never shown") && !answer.text.contains("s3.secret-access-key"), "{path}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_no_metadata_is_not_registered() -> anyhow::Result<()> {
+    let (rig, acme) = (rig().await?, scope("acme")?);
+    rig.with_table(&acme, "t").await?;
+    let bucket = rig.bucket.tenant(&acme.tenant);
+    let loaded = rig.get(&acme, "/acme/namespaces/ns/tables/t").await?;
+    let good = bucket.get(loaded.body["metadata-location"].as_str().unwrap_or_default()).await?;
+    let packed = |bytes: &[u8]| -> anyhow::Result<Bytes> {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packer.write_all(bytes)?;
+        Ok(packer.finish()?.into())
+    };
+    bucket.put(&bucket.location("m/words"), Bytes::from_static(b"no metadata")).await?;
+    bucket.put(&bucket.location("m/long"), Bytes::from(vec![b' '; 2 << 20])).await?;
+    bucket.put(&bucket.location("m/unpacks.gz"), packed(&vec![b' '; 2 << 20])?).await?;
+    bucket.put(&bucket.location("m/good.gz"), packed(&good)?).await?;
+    for (file, status) in [("none", 400), ("words", 400), ("long", 400), ("unpacks.gz", 400), ("good.gz", 200)] {
+        let at = bucket.location(&format!("m/{file}"));
+        let body = json!({ "name": "r", "metadata-location": at });
+        let answer = rig.post(&acme, "/acme/namespaces/ns/register", body).await?;
+        assert_eq!(answer.status.as_u16(), status, "{file}: {}", answer.text);
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use kit::fault::{Fault, Kind};
 use kit::http::PageRequest;
 
 use super::{at, event};
+use crate::api::RunEventRequest;
 use crate::domain::{Dataset, NodeName, RunEvent, RunState};
 use crate::ops;
 
@@ -52,6 +53,24 @@ async fn another_tenants_graph_is_not_there() -> Result<()> {
     let absent = ops::graph(&database, &globex, &node("clean"), 5).await.unwrap_err();
     assert_eq!(absent.kind(), Kind::NotFound);
     assert!(ops::events(&database, &globex, None, &PageRequest::default()).await?.data.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_one_tenant_reported_does_not_hide_the_same_report_of_another() -> Result<()> {
+    let database = database().await?;
+    let report = serde_json::json!({
+        "eventType": "COMPLETE", "eventTime": "2026-01-01T00:00:00Z", "producer": "https://example.com",
+        "run": { "runId": uuid::Uuid::now_v7() }, "job": { "namespace": "n", "name": "j" },
+    });
+    for tenant in ["acme", "globex"] {
+        let scope = testkit::scope(tenant)?;
+        for _ in 0..2 {
+            let request: RunEventRequest = serde_json::from_value(report.clone())?;
+            ops::submit(&database, &scope, &request.event(&scope.tenant)?).await?;
+        }
+        assert_eq!(ops::events(&database, &scope, None, &PageRequest::default()).await?.data.len(), 1, "{tenant}");
+    }
     Ok(())
 }
 

@@ -1,15 +1,14 @@
 //! Checks a JSON row against a schema in one pass, without building a tree of it.
 //!
-//! What passes here must never fail in the sink: numbers are checked for range, times with the
-//! very parser that reads them later.
+//! What passes here must never fail in the sink, nor change there: numbers are checked for range,
+//! times with the very parser that reads them later.
 
 use std::collections::HashMap;
 use std::fmt;
 
-use arrow::compute::kernels::cast_utils::{Parser, string_to_timestamp_nanos};
-use arrow::datatypes::Date32Type;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::moment::{is_date, is_instant, is_timestamp};
 use super::{FieldKind, Schema};
 
 /// Errors told of one row.
@@ -281,8 +280,9 @@ impl<'de> Visitor<'de> for ValueSeed {
     fn visit_str<E>(self, text: &str) -> Result<Verdict, E> {
         let parses = match self.0 {
             FieldKind::String => true,
-            FieldKind::Date => Date32Type::parse(text).is_some(),
-            FieldKind::Timestamp | FieldKind::Timestamptz => string_to_timestamp_nanos(text).is_ok(),
+            FieldKind::Date => is_date(text),
+            FieldKind::Timestamp => is_timestamp(text),
+            FieldKind::Timestamptz => is_instant(text),
             _ => return Ok(Verdict::Type("string")),
         };
         Ok(if parses { Verdict::Good } else { Verdict::Format(echo(text)) })

@@ -1,5 +1,7 @@
 //! From a body to rows: NDJSON as it is, Arrow turned into the same lines.
 
+use std::collections::VecDeque;
+
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Float16Type, Float32Type, Float64Type};
@@ -7,6 +9,7 @@ use arrow::ipc::reader::StreamDecoder;
 use arrow::json::LineDelimitedWriter;
 use bytes::Bytes;
 
+use crate::domain::frames::Frames;
 use crate::domain::lines::{Line, LineCutter};
 use crate::error::Error;
 
@@ -14,6 +17,8 @@ use crate::error::Error;
 const MAX_ARROW_BATCH: usize = 64 << 20;
 /// Rows of an Arrow batch turned into lines at once.
 const ARROW_SLICE: usize = 1024;
+/// Bytes of those lines: a dictionary lets a short batch stand for very long rows.
+const SLICE_BYTES: usize = 8 << 20;
 
 /// The form of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +59,7 @@ impl RowReader {
     pub fn new(form: Form) -> Self {
         match form {
             Form::Ndjson => RowReader::Ndjson(LineCutter::default()),
-            Form::Arrow => RowReader::Arrow(Box::default()),
+            Form::Arrow => RowReader::Arrow(Box::new(ArrowRows::new())),
         }
     }
 
@@ -85,21 +90,37 @@ impl RowReader {
     }
 }
 
-#[derive(Default)]
 pub struct ArrowRows {
+    frames: Frames,
     decoder: StreamDecoder,
     buffer: Buffer,
     /// Bytes fed since the last batch came out.
     pending: usize,
     /// The batch being read, and its next row.
     batch: Option<(RecordBatch, usize)>,
+    /// Rows of the next slice: fewer while rows are long.
+    at_once: usize,
     lines: LineCutter,
     /// For each row of the slice in `lines`: the float column that is not finite.
-    broken: std::collections::VecDeque<Option<String>>,
+    broken: VecDeque<Option<String>>,
 }
 
 impl ArrowRows {
+    fn new() -> Self {
+        Self {
+            frames: Frames::default(),
+            decoder: StreamDecoder::new(),
+            buffer: Buffer::from(Vec::<u8>::new()),
+            pending: 0,
+            batch: None,
+            at_once: ARROW_SLICE,
+            lines: LineCutter::default(),
+            broken: VecDeque::new(),
+        }
+    }
+
     fn feed(&mut self, chunk: Bytes) -> Result<(), Error> {
+        self.frames.see(&chunk).map_err(|reason| Error::Arrow(reason.to_owned()))?;
         self.pending += chunk.len();
         if self.pending > MAX_ARROW_BATCH {
             return Err(Error::Arrow(format!("a record batch has at most {MAX_ARROW_BATCH} bytes")));
@@ -120,11 +141,17 @@ impl ArrowRows {
                     (None, None) => return Err(Error::Arrow("a row could not be written".to_owned())),
                 });
             }
-            if self.slice()? {
-                continue;
+            match self.slice()? {
+                Slice::Lines => continue,
+                Slice::TooLong => return Ok(Some(Row::TooLong)),
+                Slice::None => {}
             }
             match self.decoder.decode(&mut self.buffer).map_err(|e| Error::Arrow(e.to_string()))? {
                 Some(batch) => {
+                    // A column of nulls has any number of rows for no bytes at all.
+                    if batch.num_rows() > self.pending.saturating_mul(8) {
+                        return Err(Error::Arrow("a record batch has more rows than bits".to_owned()));
+                    }
                     self.pending = self.buffer.len();
                     self.batch = Some((batch, 0));
                 }
@@ -133,21 +160,70 @@ impl ArrowRows {
         }
     }
 
-    /// Turns the next rows of the batch into lines; `false` if there are none.
-    fn slice(&mut self) -> Result<bool, Error> {
-        let Some((batch, at)) = self.batch.take() else { return Ok(false) };
-        let rows = (batch.num_rows() - at).min(ARROW_SLICE);
-        if rows == 0 {
-            return Ok(false);
+    /// Turns the next rows of the batch into lines.
+    fn slice(&mut self) -> Result<Slice, Error> {
+        let Some((batch, at)) = self.batch.take() else { return Ok(Slice::None) };
+        let left = batch.num_rows() - at;
+        if left == 0 {
+            return Ok(Slice::None);
         }
+        let mut rows = left.min(self.at_once);
+        let text = loop {
+            match lines_of(&batch.slice(at, rows))? {
+                None if rows > 1 => rows /= 2,
+                text => break text,
+            }
+        };
+        self.at_once = if rows < left.min(self.at_once) { rows } else { (2 * self.at_once).min(ARROW_SLICE) };
         let slice = batch.slice(at, rows);
-        self.broken = not_finite(&slice).into();
-        let mut text = Vec::with_capacity(rows * 128);
-        let mut writer = LineDelimitedWriter::new(&mut text);
-        writer.write(&slice).and_then(|()| writer.finish()).map_err(|e| Error::Arrow(e.to_string()))?;
-        self.lines.feed(text.into());
         self.batch = Some((batch, at + rows));
-        Ok(true)
+        let Some(text) = text else { return Ok(Slice::TooLong) };
+        self.broken = not_finite(&slice).into();
+        self.lines.feed(text.into());
+        Ok(Slice::Lines)
+    }
+}
+
+/// What became of the next rows of a batch.
+enum Slice {
+    Lines,
+    /// One row that is longer than any row may be.
+    TooLong,
+    None,
+}
+
+/// Lines under way; takes no more than a slice may have.
+#[derive(Default)]
+struct Text {
+    bytes: Vec<u8>,
+    full: bool,
+}
+
+impl std::io::Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.full |= self.bytes.len() + bytes.len() > SLICE_BYTES;
+        if self.full {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// One line per row; `None` when they are too long together.
+fn lines_of(rows: &RecordBatch) -> Result<Option<Vec<u8>>, Error> {
+    let mut text = Text::default();
+    let mut writer = LineDelimitedWriter::new(&mut text);
+    let written = writer.write(rows).and_then(|()| writer.finish());
+    drop(writer);
+    match written {
+        Err(_) if text.full => Ok(None),
+        Err(error) => Err(Error::Arrow(error.to_string())),
+        Ok(()) => Ok(Some(text.bytes)),
     }
 }
 
@@ -184,9 +260,10 @@ fn not_finite(batch: &RecordBatch) -> Vec<Option<String>> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
-    use arrow::datatypes::{Field, Schema};
-    use arrow::ipc::writer::StreamWriter;
+    use arrow::array::{DictionaryArray, Float64Array, Int64Array, NullArray, StringArray, TimestampMicrosecondArray};
+    use arrow::datatypes::{Field, Int32Type, Schema};
+    use arrow::ipc::CompressionType;
+    use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 
     use super::*;
 
@@ -240,6 +317,58 @@ mod tests {
         for chunk in [1, 7, 64, 1000] {
             assert_eq!(read(chunk), rows, "{chunk}");
         }
+    }
+
+    fn written(batch: &RecordBatch) -> Bytes {
+        let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+        writer.write(batch).unwrap();
+        writer.into_inner().unwrap().into()
+    }
+
+    #[test]
+    fn a_short_batch_that_stands_for_long_rows_takes_little_memory() {
+        let word = "x".repeat(1 << 20);
+        let words: DictionaryArray<Int32Type> = std::iter::repeat_n(word.as_str(), 100).collect();
+        let batch = RecordBatch::try_from_iter([("name", Arc::new(words) as _)]).unwrap();
+        let mut reader = RowReader::new(Form::Arrow);
+        reader.feed(written(&batch)).unwrap();
+        let mut rows = 0;
+        while let Some(row) = reader.next_row().unwrap() {
+            assert_eq!(row, Row::TooLong);
+            rows += 1;
+            let RowReader::Arrow(inner) = &reader else { panic!() };
+            assert!(inner.at_once <= 16, "{} rows of 1 MiB at once", inner.at_once);
+        }
+        assert_eq!(rows, 100);
+    }
+
+    #[test]
+    fn a_row_that_is_longer_than_a_whole_slice_does_not_hide_the_next() {
+        let names = StringArray::from(vec!["a".to_owned(), "x".repeat(SLICE_BYTES), "b".to_owned()]);
+        let batch = RecordBatch::try_from_iter([("name", Arc::new(names) as _)]).unwrap();
+        let mut reader = RowReader::new(Form::Arrow);
+        reader.feed(written(&batch)).unwrap();
+        let rows: Vec<Row> = std::iter::from_fn(|| reader.next_row().unwrap()).collect();
+        let json = |text: &str| Row::Json(Bytes::copy_from_slice(text.as_bytes()));
+        assert_eq!(rows, [json(r#"{"name":"a"}"#), Row::TooLong, json(r#"{"name":"b"}"#)]);
+    }
+
+    #[test]
+    fn a_batch_cannot_claim_rows_that_it_does_not_carry() {
+        let batch = RecordBatch::try_from_iter([("name", Arc::new(NullArray::new(1 << 40)) as _)]).unwrap();
+        let mut reader = RowReader::new(Form::Arrow);
+        reader.feed(written(&batch)).unwrap();
+        assert!(matches!(reader.next_row(), Err(Error::Arrow(_))));
+    }
+
+    #[test]
+    fn a_compressed_batch_is_refused_before_it_is_unpacked() {
+        let batch = RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![1; 100])) as _)]).unwrap();
+        let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD)).unwrap();
+        let mut writer = StreamWriter::try_new_with_options(Vec::new(), &batch.schema(), options).unwrap();
+        writer.write(&batch).unwrap();
+        let bytes = Bytes::from(writer.into_inner().unwrap());
+        assert!(matches!(RowReader::new(Form::Arrow).feed(bytes), Err(Error::Arrow(_))));
     }
 
     #[test]

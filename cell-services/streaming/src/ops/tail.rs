@@ -17,8 +17,8 @@ use uuid::Uuid;
 use super::{App, streams};
 use crate::error::Error;
 
-/// Records handed on before the reader waits for the caller.
-const AHEAD: usize = 256;
+/// Records handed on before the reader waits for the caller. Each may be nearly 1 MB.
+const AHEAD: usize = 32;
 /// Records looked at in one go; most belong to other streams.
 const LOOK: usize = 2_000;
 const WAIT: Duration = Duration::from_millis(500);
