@@ -20,9 +20,9 @@ use uuid::Uuid;
 use super::Sink;
 use super::tables::belongs;
 use crate::decode::{Decoded, decode};
+use crate::domain::OFFSETS_PROPERTY;
 use crate::domain::progress::{Plan, Progress};
 use crate::domain::round::StreamRows;
-use crate::domain::OFFSETS_PROPERTY;
 use crate::error::Error;
 
 /// Races on one table lost before the round pauses.

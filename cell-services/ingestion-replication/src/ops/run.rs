@@ -136,10 +136,7 @@ async fn commit_stream(
         }
     };
     match outcome {
-        None => {
-            bury_all(sink, stream, &rows, "unknown-stream", "the tenant has no such stream", stopping)
-                .await
-        }
+        None => bury_all(sink, stream, &rows, "unknown-stream", "the tenant has no such stream", stopping).await,
         Some(outcome) => {
             told(sink, stream, &rows, &outcome).await;
             Ok(())
@@ -194,9 +191,7 @@ async fn bury_all(
     let all: Vec<usize> = (0..rows.len()).collect();
     for together in all.chunks(LETTERS_AT_ONCE) {
         let letters = together.iter().map(|at| {
-            persistently(stopping, "a dead letter", move || {
-                bury_row(sink, stream, rows, *at, Reason { code, detail })
-            })
+            persistently(stopping, "a dead letter", move || bury_row(sink, stream, rows, *at, Reason { code, detail }))
         });
         try_join_all(letters).await?;
     }
@@ -208,7 +203,11 @@ async fn bury_all(
 }
 
 /// Until it works or the service stops.
-async fn persistently<T, E, F>(stopping: &CancellationToken, what: &str, mut work: impl FnMut() -> F) -> Result<T, Error>
+async fn persistently<T, E, F>(
+    stopping: &CancellationToken,
+    what: &str,
+    mut work: impl FnMut() -> F,
+) -> Result<T, Error>
 where
     E: Into<Error>,
     F: Future<Output = Result<T, E>>,
