@@ -89,7 +89,7 @@ pub async fn commit(
             if !matches!(error, lakehouse::Error::CommitUnknown(_)) {
                 prepared.discard(&work.bucket).await;
             }
-            sink.tables.forget(stream);
+            sink.tables.forget(&scope.tenant, stream);
             return Err(failure.into_inner().unwrap_or(Error::Lakehouse(error)));
         }
     };

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use contracts::TenantId;
 use http::{Request, StatusCode};
 use kit::Scope;
 use kit::exchange::{Exchange, ExchangeError};
@@ -43,7 +44,8 @@ struct Version {
 
 pub struct Definitions {
     streaming: Arc<dyn Exchange>,
-    known: Mutex<HashMap<Uuid, Arc<Definition>>>,
+    /// By tenant too: what one tenant was told is not true for another.
+    known: Mutex<HashMap<(TenantId, Uuid), Arc<Definition>>>,
 }
 
 impl Definitions {
@@ -54,7 +56,7 @@ impl Definitions {
     /// The definition, at least at `version` if there is such a version by now; `None` if the tenant
     /// has no such stream.
     pub async fn get(&self, scope: &Scope, stream: Uuid, version: i32) -> Result<Option<Arc<Definition>>, Error> {
-        let known = self.known.lock().get(&stream).cloned();
+        let known = self.known.lock().get(&(scope.tenant.clone(), stream)).cloned();
         if let Some(known) = known.filter(|d| d.version >= version) {
             return Ok(Some(known));
         }
@@ -69,7 +71,7 @@ impl Definitions {
         if known.len() >= MAX_REMEMBERED {
             known.clear();
         }
-        known.insert(stream, Arc::clone(&found));
+        known.insert((scope.tenant.clone(), stream), Arc::clone(&found));
         Ok(Some(found))
     }
 

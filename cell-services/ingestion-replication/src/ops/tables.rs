@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use contracts::TenantId;
 use iceberg::spec::{NestedField, Schema};
 use iceberg::{TableRequirement, TableUpdate};
 use kit::Scope;
@@ -24,12 +25,12 @@ struct Fitted {
 
 /// Tables known to fit.
 #[derive(Default)]
-pub struct Tables(Mutex<HashMap<Uuid, Fitted>>);
+pub struct Tables(Mutex<HashMap<(TenantId, Uuid), Fitted>>);
 
 impl Tables {
     /// Something was not as remembered: look again next time.
-    pub fn forget(&self, stream: Uuid) {
-        self.0.lock().remove(&stream);
+    pub fn forget(&self, tenant: &TenantId, stream: Uuid) {
+        self.0.lock().remove(&(tenant.clone(), stream));
     }
 
     /// Name of the stream's table; afterwards it exists and has the definition's columns.
@@ -40,13 +41,14 @@ impl Tables {
         stream: Uuid,
         definition: &Definition,
     ) -> Result<TableName, Error> {
-        let known = self.0.lock().get(&stream).cloned();
+        let key = (scope.tenant.clone(), stream);
+        let known = self.0.lock().get(&key).cloned();
         if let Some(known) = known.filter(|k| k.version >= definition.version) {
             return Ok(known.name);
         }
         let table = find_or_make(catalog, scope, stream, definition).await?;
         grow(catalog, scope, &table, definition).await?;
-        self.0.lock().insert(stream, Fitted { name: table.name.clone(), version: definition.version });
+        self.0.lock().insert(key, Fitted { name: table.name.clone(), version: definition.version });
         Ok(table.name)
     }
 }

@@ -13,9 +13,9 @@ use super::world::{HOSTS, World};
 use crate::domain::STREAM_PROPERTY;
 
 /// Records of a run, without the last one of each partition.
-const RECORDS: u64 = 45;
+const RECORDS: u64 = 30;
 /// Everything is produced by then, virtual milliseconds.
-const PRODUCED_MS: u64 = 5_500;
+const PRODUCED_MS: u64 = 3_800;
 
 pub struct Driver {
     world: Arc<World>,
@@ -213,7 +213,7 @@ impl Driver {
     /// Once in a run; some time later the operator gives the old topic up and restarts the sinks.
     fn remake_topic(&mut self, sim: &mut Sim<'_>) {
         let now = self.world.now_ms();
-        if !self.remade && now > 1_200 && self.world.chance(0.02) {
+        if !self.remade && now > 900 && self.world.chance(0.03) {
             self.remade = true;
             self.world.strike();
             let mut topic = self.world.topic.lock();
@@ -221,7 +221,7 @@ impl Driver {
             self.world.note(format_args!("topic {} is made anew as {id}", topic.id));
             topic.remake(id);
         }
-        if self.remade && now > 4_500 {
+        if self.remade && now > 3_000 {
             self.forsake(sim);
         }
     }

@@ -27,7 +27,7 @@ use crate::ops::{Counters, Generations, Sink, run as sink};
 /// Coarse, for a network hop takes at least one; inside a host time is exact.
 const TICK: Duration = Duration::from_millis(20);
 /// How long things go wrong.
-const CHAOS: Duration = Duration::from_secs(7);
+const CHAOS: Duration = Duration::from_millis(4_500);
 /// In calm everything is dealt with by then, or never.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -125,7 +125,7 @@ fn assemble(world: &Arc<World>, process: usize) -> Sink {
         tables: Tables::default(),
         generations: Generations::new(Placements::new(CellId::new("here").unwrap())),
         settings: Settings {
-            commit_millis: 300,
+            commit_millis: 400,
             commit_rows: 12,
             forsaken_topic_id: world.forsaken.lock().clone(),
             ..Settings::default()
