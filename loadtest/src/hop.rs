@@ -55,8 +55,8 @@ async fn timed(request: RequestBuilder) -> anyhow::Result<Duration> {
 
 impl Direct {
     async fn new(door: &Door, state: &Path) -> anyhow::Result<Self> {
-        let identity = state.join("router/identity");
-        let read = |name: &str| std::fs::read(identity.join(name)).with_context(|| format!("router/identity/{name}"));
+        let identity = state.join("router").join("identity");
+        let read = |name: &str| std::fs::read(identity.join(name)).with_context(|| name.to_owned());
         let own = [read("router/cert.pem")?, read("router/key.pem")?].concat();
         let name = format!("{}.{CELL}.cytoplane.internal", services::GATEWAY);
         let http = Client::builder()

@@ -54,7 +54,11 @@ pub async fn push(door: &Door, state: &Path, rows: u64, figures: &mut Figures) -
     until_rows(door, &name, rows).await?;
     let spent = meter.read()?;
     figures.add("stream push to committed table", rows as f64 / spent.elapsed.as_secs_f64(), "rows/s");
-    figures.add("stream push to committed table, by processor second of our processes", rows as f64 / spent.own, "rows");
+    figures.add(
+        "stream push to committed table, by processor second of our processes",
+        rows as f64 / spent.own,
+        "rows",
+    );
     figures.add("stream push to committed table, by processor second of the site", rows as f64 / spent.all, "rows");
     let mut times = Vec::new();
     for number in rows..rows + ACKNOWLEDGED_ROWS {

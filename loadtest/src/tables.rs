@@ -83,12 +83,20 @@ fn without_na(csv: &str) -> String {
 /// A header, then rows of about 70 bytes that compress little.
 fn made_up(rows: u64) -> impl Iterator<Item = Bytes> + Send {
     let chunk = move |from: u64| (from..(from + CHUNK).min(rows)).map(line).collect::<String>().into();
-    std::iter::once(Bytes::from_static(b"id,group,value,day,word\n")).chain((0..rows).step_by(CHUNK as usize).map(chunk))
+    std::iter::once(Bytes::from_static(b"id,group,value,day,word\n"))
+        .chain((0..rows).step_by(CHUNK as usize).map(chunk))
 }
 
 fn line(number: u64) -> String {
     let (first, second) = (scrambled(number), scrambled(number ^ u64::MAX));
-    format!("{number},G{},{}.{:03},2013-{:02}-{:02},{first:016x}{second:016x}\n", first % 1000, second % 1_000_000, first % 1000, number % 12 + 1, number % 28 + 1)
+    format!(
+        "{number},G{},{}.{:03},2013-{:02}-{:02},{first:016x}{second:016x}\n",
+        first % 1000,
+        second % 1_000_000,
+        first % 1000,
+        number % 12 + 1,
+        number % 28 + 1
+    )
 }
 
 /// SplitMix64's finish: every bit of `number` touches every bit of the result.

@@ -337,7 +337,8 @@ mod tests {
             assert_eq!(row, Row::TooLong);
             rows += 1;
             let RowReader::Arrow(inner) = &reader else { panic!() };
-            assert!(inner.at_once <= 16, "{} rows of 1 MiB at once", inner.at_once);
+            // Eight fit; the guess doubles after every slice that did, also after a short last one.
+            assert!(inner.at_once <= 32, "{} rows of 1 MiB at once", inner.at_once);
         }
         assert_eq!(rows, 100);
     }
