@@ -39,3 +39,15 @@ begin
         'tenant_id = current_setting(''cyto.tenant'', true) or current_setting(''cyto.tenant'', true) = ''*'')', name);
 end
 $$;
+
+-- The tables above obey it as well. Only once: it locks the table.
+do $$
+declare name regclass;
+begin
+    foreach name in array array['tenant_fence'::regclass, 'outbox'::regclass] loop
+        if not (select relforcerowsecurity from pg_class where oid = name) then
+            perform cyto_tenant_table(name);
+        end if;
+    end loop;
+end
+$$;

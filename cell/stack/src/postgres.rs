@@ -217,6 +217,8 @@ impl Postgres {
             }
             self.execute(&mut admin, format!("revoke all on database \"{name}\" from public")).await?;
         }
+        // Nobody but the superuser has business in the server's own databases.
+        self.execute(&mut admin, "revoke all on database postgres, template1 from public".to_owned()).await?;
         admin.close().await.map_err(|e| self.refused(&e))
     }
 

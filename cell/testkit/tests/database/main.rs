@@ -177,7 +177,8 @@ async fn events_leave_with_their_transaction_and_survive_an_absent_bus() -> Resu
     let bus = Arc::new(Flaky::default());
     kit::outbox::relay(&tasks, database.clone(), bus.clone());
     testkit::eventually("the outbox is empty", || async {
-        let left: i64 = sqlx::query_scalar("select count(*) from outbox").fetch_one(database.pool()).await?;
+        let mut tx = database.begin_system().await?;
+        let left: i64 = sqlx::query_scalar("select count(*) from outbox").fetch_one(&mut *tx).await?;
         anyhow::ensure!(left == 0, "{left} events are left");
         Ok(())
     })

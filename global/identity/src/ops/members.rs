@@ -22,7 +22,8 @@ fn narrows(before: &[String], after: &[String]) -> bool {
     !all(after) && before.iter().any(|s| !after.contains(s))
 }
 
-/// Makes a member or changes its scopes. Losing one ends the member's sessions.
+/// Makes a member or changes its scopes. Losing one ends the member's sessions, so a member is an account
+/// that the caller administers: nobody ends or reads another organisation's by inviting it first.
 pub async fn put(
     identity: &Identity,
     caller: &Caller,
@@ -33,7 +34,8 @@ pub async fn put(
     let organisation = administered(identity, caller, tenant).await?;
     let scopes = check_scopes(scopes).map_err(|_| Error::Scope)?;
     let mut db = identity.0.pool.begin().await?;
-    subjects::find(&mut db, subject).await?.ok_or(Error::NotFound("account"))?;
+    let account = subjects::find(&mut db, subject).await?;
+    account.filter(|a| caller.administers(a.organisation.as_deref())).ok_or(Error::NotFound("account"))?;
     let before = members::upsert(&mut db, tenant.as_str(), subject, &organisation, &scopes).await?;
     if before.is_some_and(|before| narrows(&before, &scopes)) {
         let now = ops::now();

@@ -120,6 +120,8 @@ async fn another_organisations_administrator_is_a_stranger() -> Done {
     unknown(members::list(&identity, &stranger, &tenant("acme"), None, 10).await.map(drop));
     unknown(members::put(&identity, &stranger, &tenant("acme"), ada.id, vec!["*".into()]).await.map(drop));
     unknown(members::remove(&identity, &stranger, &tenant("acme"), ada.id).await);
+    // Whoever could invite a stranger's account could read its name and, by taking a scope away, end its sessions.
+    unknown(members::put(&identity, &stranger, &tenant("globex"), ada.id, vec!["*".into()]).await.map(drop));
     let own = accounts::list(&identity, &stranger, SubjectKind::User, None, 10).await?;
     assert!(own.is_empty());
     let foreign =
