@@ -62,7 +62,7 @@ fn ways_in(description: &Description, tenant: &str) -> String {
         format!("SQL       {cyto} sql --tenant {tenant}"),
         format!("token     export TOKEN=$({cyto} token --tenant {tenant})"),
         format!("curl      curl -H \"host: {tenant}.localhost\" -H \"authorization: Bearer $TOKEN\" {http}/api/v1/datasets"),
-        "Python    import os, adbc_driver_flightsql.dbapi as sql".to_owned(),
+        "Python    import os, adbc_driver_flightsql.dbapi as sql   # pip install adbc-driver-flightsql pyarrow".to_owned(),
         format!("          c = sql.connect(\"{flight}\", db_kwargs={{\"adbc.flight.sql.authorization_header\": \"Bearer \" + os.environ[\"TOKEN\"]}}).cursor()"),
         "          c.execute(\"select count(*) from streams.flights\"); print(c.fetchone())".to_owned(),
     ]

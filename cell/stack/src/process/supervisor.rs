@@ -30,6 +30,13 @@ pub struct Death {
     pub log: PathBuf,
 }
 
+impl Death {
+    fn of(process: &str, status: String, log: &Path, log_start: u64) -> Self {
+        let last_words = last_line(&log_since(log, log_start));
+        Self { process: process.to_owned(), status, last_words, log: log.to_owned() }
+    }
+}
+
 impl From<Death> for Error {
     fn from(d: Death) -> Self {
         Error::Died { process: d.process, status: d.status, last_words: d.last_words, log: d.log }
@@ -51,12 +58,8 @@ impl Running {
     }
 
     fn death(&self) -> Death {
-        Death {
-            process: self.spec.name.clone(),
-            status: self.exit.borrow().clone().unwrap_or_else(|| "running".into()),
-            last_words: last_line(&log_since(&self.log, self.log_start)),
-            log: self.log.clone(),
-        }
+        let status = self.exit.borrow().clone().unwrap_or_else(|| "running".into());
+        Death::of(&self.spec.name, status, &self.log, self.log_start)
     }
 }
 
@@ -110,9 +113,13 @@ impl Supervisor {
         let second = file.try_clone().at("cannot write the log", &log)?;
         let mut command = spec.command();
         command.stdin(Stdio::null()).stdout(file).stderr(second);
-        let child = spawner::spawn(command)
+        let mut child = spawner::spawn(command)
             .map_err(|e| Error::command(format!("{} ({})", spec.name, spec.program.display()), e.to_string()))?;
-        let identity = Identity::of(child.id()).ok_or_else(|| Error::command(&spec.name, "ended at once"))?;
+        let Some(identity) = Identity::of(child.id()) else {
+            // It has ended already, so this does not wait.
+            let status = child.wait().map_or_else(|e| e.to_string(), describe);
+            return Err(Death::of(&spec.name, status, &log, log_start).into());
+        };
         identity.write(&self.pid_file(&spec.name))?;
         let (sender, exit) = watch::channel(None);
         let stopping = Arc::new(AtomicBool::new(false));
