@@ -69,7 +69,7 @@ fn rows_in(batch: &RecordBatch) -> Vec<Row> {
 }
 
 /// Every record there ever was, with its place.
-fn records<'a>(partitions: &'a [Vec<Kept>]) -> impl Iterator<Item = (Place, &'a Kept)> {
+fn records(partitions: &[Vec<Kept>]) -> impl Iterator<Item = (Place, &Kept)> {
     (0..).zip(partitions).flat_map(|(partition, records)| {
         (0..).zip(records).map(move |(offset, kept)| (Place { partition, offset }, kept))
     })
