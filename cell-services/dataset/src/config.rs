@@ -1,6 +1,7 @@
 //! What an operator may change; the defaults suit a laptop.
 
 use kit::config::{self, SettingsError};
+use kit::turns::Places;
 use serde::Deserialize;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -19,6 +20,10 @@ pub struct Settings {
     pub row_group_bytes: i64,
     /// Files converted at a time; each takes the memory of one Parquet row group.
     pub conversions: usize,
+    /// Of one tenant: less than all, so that no tenant holds up the others alone.
+    pub tenant_conversions: usize,
+    /// Conversions of one tenant that may wait for their turn.
+    pub tenant_line: usize,
     /// Seconds a caller waits for its turn to convert.
     pub conversion_wait_seconds: u64,
     /// Hours after which a transaction that nobody ended is aborted.
@@ -35,9 +40,17 @@ impl Default for Settings {
             row_bytes: 4 << 20,
             row_group_bytes: 256 << 20,
             conversions: 2,
+            tenant_conversions: 1,
+            tenant_line: 32,
             conversion_wait_seconds: 60,
             open_hours: 24,
         }
+    }
+}
+
+impl Settings {
+    pub fn places(&self) -> Places {
+        Places { all: self.conversions, tenant: self.tenant_conversions, line: self.tenant_line }
     }
 }
 
@@ -51,6 +64,8 @@ impl config::Settings for Settings {
             ("row_bytes", self.row_bytes as u64),
             ("row_group_bytes", self.row_group_bytes.unsigned_abs()),
             ("conversions", self.conversions as u64),
+            ("tenant_conversions", self.tenant_conversions as u64),
+            ("tenant_line", self.tenant_line as u64),
             ("open_hours", u64::from(self.open_hours)),
         ])
     }

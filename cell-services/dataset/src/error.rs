@@ -4,6 +4,7 @@ use kit::database::DatabaseError;
 use kit::fault::{Fault, Kind};
 use kit::http::PageError;
 use kit::scope::ScopeError;
+use kit::turns::NoTurn;
 use serde_json::{Value, json};
 
 use crate::domain::column::ColumnsError;
@@ -59,8 +60,8 @@ pub enum Error {
     Columns { file: String, source: ColumnsError },
     #[error("the columns do not match the dataset's: {0}")]
     Schema(String),
-    #[error("as many files as this cell can convert at once are being converted")]
-    Busy,
+    #[error("as many files as this cell can convert at once are being converted: {0}")]
+    Busy(#[from] NoTurn),
     #[error("the work was given up because the process is stopping")]
     Stopping,
     #[error(transparent)]
@@ -113,7 +114,7 @@ impl Fault for Error {
             Error::Name(_) | Error::Parameter(_) | Error::Empty | Error::BrokenOff | Error::Misfit(_) => Kind::Invalid,
             Error::Unreadable { .. } | Error::Columns { .. } | Error::Schema(_) => Kind::Invalid,
             Error::TooLong { .. } | Error::TooManyFiles { .. } | Error::PreviewTooLong { .. } => Kind::TooLarge,
-            Error::Busy | Error::Stopping => Kind::Unavailable,
+            Error::Busy(_) | Error::Stopping => Kind::Unavailable,
             Error::Stored(_) => Kind::Internal,
             Error::Database(error) => error.kind(),
             Error::Scope(error) => error.kind(),
@@ -142,7 +143,7 @@ impl Fault for Error {
             Error::Unreadable { .. } => "dataset/file",
             Error::Columns { .. } => "dataset/columns",
             Error::Schema(_) => "dataset/schema",
-            Error::Busy => "dataset/busy",
+            Error::Busy(_) => "dataset/busy",
             Error::Stopping => "dataset/stopping",
             Error::Stored(_) => "dataset/stored",
             Error::Database(error) => error.code(),
@@ -154,7 +155,7 @@ impl Fault for Error {
 
     fn retry_after(&self) -> Option<std::time::Duration> {
         match self {
-            Error::Busy | Error::CommitUnderWay => Some(std::time::Duration::from_secs(5)),
+            Error::Busy(_) | Error::CommitUnderWay => Some(std::time::Duration::from_secs(5)),
             Error::Lakehouse(error) => error.retry_after(),
             _ => None,
         }

@@ -18,8 +18,8 @@ use async_trait::async_trait;
 use contracts::services::{self, DATASET, ICEBERG_CATALOG, ServiceDeclaration};
 use event_bus_data::DataBus;
 use kit::service::{Context, Service, StartError, Surface};
+use kit::turns::Turns;
 use lakehouse::{Bucket, Catalog};
-use tokio::sync::Semaphore;
 
 use crate::config::Settings;
 use crate::ops::App;
@@ -55,7 +55,7 @@ impl Service for Datasets {
             bucket: Bucket::connect(&context.bucket)?,
             catalog: Catalog::new(context.peers.http(ICEBERG_CATALOG)?),
             tasks: context.tasks.clone(),
-            conversions: Arc::new(Semaphore::new(settings.conversions)),
+            conversions: Turns::new(settings.places()),
             settings,
         });
         jobs::start(&context.tasks, Arc::clone(&app), Arc::clone(&context.placements));

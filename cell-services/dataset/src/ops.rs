@@ -14,8 +14,9 @@ use std::sync::Arc;
 use contracts::CellId;
 use kit::database::Database;
 use kit::tasks::{Policy, Tasks};
+use kit::turns::Turns;
 use lakehouse::{Bucket, Catalog, Namespace, TableName};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::config::Settings;
@@ -32,7 +33,8 @@ pub struct App {
     pub bucket: Bucket,
     pub catalog: Catalog,
     pub tasks: Tasks,
-    pub conversions: Arc<Semaphore>,
+    /// Files being converted.
+    pub conversions: Turns,
 }
 
 impl App {

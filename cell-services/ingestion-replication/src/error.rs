@@ -43,11 +43,16 @@ pub enum Error {
 
 impl Error {
     /// Whether the rows themselves, or their table, are at fault: then waiting does not help, and
-    /// one tenant's table must not hold back everybody's rows. Everything else is waited for.
+    /// one tenant's table must not hold back everybody's rows. A tenant can write to its own tables
+    /// and to their files, so whatever is wrong in there is of the table. Everything else is away,
+    /// and waited for.
     pub fn is_of_the_table(&self) -> bool {
         match self {
-            Error::NoTableName | Error::Columns(_) => true,
-            Error::Lakehouse(e) => matches!(e.kind(), Kind::Invalid | Kind::Forbidden),
+            Error::NoTableName | Error::TableTaken | Error::Columns(_) | Error::Progress(_) => true,
+            Error::Lakehouse(lakehouse::Error::Iceberg(_)) => true,
+            Error::Lakehouse(e) => {
+                matches!(e.kind(), Kind::Invalid | Kind::Forbidden | Kind::NotFound | Kind::TooLarge)
+            }
             _ => false,
         }
     }

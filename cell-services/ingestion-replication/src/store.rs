@@ -38,6 +38,17 @@ fn sink(row: &PgRow) -> Result<SinkRow, sqlx::Error> {
     })
 }
 
+/// Ids of the topics read so far, oldest first. Whoever asks at the same time waits.
+pub async fn topics(tx: &mut Tx) -> Result<Vec<String>, DatabaseError> {
+    sqlx::query("lock table topics in share row exclusive mode").execute(&mut **tx).await?;
+    Ok(sqlx::query_scalar("select id from topics order by place").fetch_all(&mut **tx).await?)
+}
+
+pub async fn put_topic(tx: &mut Tx, id: &str) -> Result<(), DatabaseError> {
+    sqlx::query("insert into topics (id) values ($1) on conflict do nothing").bind(id).execute(&mut **tx).await?;
+    Ok(())
+}
+
 /// Notes that a stream has a table.
 pub async fn put_sink(tx: &mut Tx, scope: &Scope, stream: Uuid, name: &str, table: &str) -> Result<(), DatabaseError> {
     sqlx::query(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kit::config::{self, SettingsError};
+use kit::turns::Places;
 use query_engine::Limits;
 use serde::Deserialize;
 
@@ -11,6 +12,10 @@ use serde::Deserialize;
 pub struct Settings {
     /// Statements running at the same time.
     pub statements: usize,
+    /// Of one tenant: less than all, so that no tenant fills the pool alone.
+    pub tenant_statements: usize,
+    /// Statements of one tenant that may wait for their turn.
+    pub tenant_line: usize,
     /// Seconds a statement waits for its turn before it is refused.
     pub wait_seconds: u64,
     pub limits: Limits,
@@ -18,18 +23,26 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { statements: 16, wait_seconds: 10, limits: Limits::default() }
+        Self { statements: 16, tenant_statements: 8, tenant_line: 64, wait_seconds: 10, limits: Limits::default() }
     }
 }
 
 impl config::Settings for Settings {
     fn validate(&self) -> Result<(), SettingsError> {
-        config::positive(&[("statements", self.statements as u64)])?;
+        config::positive(&[
+            ("statements", self.statements as u64),
+            ("tenant_statements", self.tenant_statements as u64),
+            ("tenant_line", self.tenant_line as u64),
+        ])?;
         self.limits.validate()
     }
 }
 
 impl Settings {
+    pub fn places(&self) -> Places {
+        Places { all: self.statements, tenant: self.tenant_statements, line: self.tenant_line }
+    }
+
     pub fn wait(&self) -> Duration {
         Duration::from_secs(self.wait_seconds)
     }

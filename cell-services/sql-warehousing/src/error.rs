@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use kit::fault::{Fault, Kind};
+use kit::turns::NoTurn;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the pool is busy: no statement could begin within {} s", .0.as_secs())]
-    Busy(Duration),
+    #[error("the pool is busy: {0}")]
+    Busy(#[from] NoTurn),
 }
 
 impl Fault for Error {

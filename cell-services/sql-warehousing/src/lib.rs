@@ -42,7 +42,7 @@ impl Service for Warehousing {
         let catalog = Catalog::new(context.peers.http(ICEBERG_CATALOG)?);
         let lake = Arc::new(Lake::new(SQL_WAREHOUSING, catalog, Bucket::connect(&context.bucket)?));
         let engine = Engine::new(lake, settings.limits.clone())?;
-        let pool = Arc::new(Pool::new(EngineBackend(Arc::new(engine)), settings.statements, settings.wait()));
+        let pool = Arc::new(Pool::new(EngineBackend(Arc::new(engine)), settings.clone()));
         let server = FlightSqlServer::new(Arc::clone(&pool), Tickets::new(context.sealer()?), settings.limits)?;
         let flight = tonic::service::Routes::new(server.into_service()).into_axum_router();
         let (http, _) = api::routes().with_state(pool).split_for_parts();

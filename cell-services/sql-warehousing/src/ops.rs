@@ -1,45 +1,42 @@
-//! Running statements, a bounded number at a time.
+//! Running statements, a bounded number at a time, fair between tenants.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow_flight::Ticket;
 use async_trait::async_trait;
 use http::HeaderMap;
+use kit::turns::{Turn, Turns};
 use kit::{Problem, Scope};
 use query_engine::TableSource;
 use query_engine::flight::{Backend, Description, EngineBackend, Messages, Statement, hold};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
+use crate::config::Settings;
 use crate::error::Error;
 
 /// The pool as its callers see it.
 #[derive(Debug)]
 pub struct Pool {
     engine: EngineBackend,
-    turns: Arc<Semaphore>,
-    statements: usize,
-    wait: Duration,
+    turns: Turns,
+    settings: Settings,
 }
 
 impl Pool {
-    pub fn new(engine: EngineBackend, statements: usize, wait: Duration) -> Self {
-        Self { engine, turns: Arc::new(Semaphore::new(statements)), statements, wait }
+    pub fn new(engine: EngineBackend, settings: Settings) -> Self {
+        Self { engine, turns: Turns::new(settings.places()), settings }
     }
 
     pub fn capacity(&self) -> usize {
-        self.statements
+        self.turns.all()
     }
 
     pub fn running(&self) -> usize {
-        self.statements.saturating_sub(self.turns.available_permits())
+        self.turns.out()
     }
 
-    /// Waits in line, first come first served, but not for ever.
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let turn = tokio::time::timeout(self.wait, Arc::clone(&self.turns).acquire_owned()).await;
-        turn.ok().and_then(Result::ok).ok_or(Error::Busy(self.wait))
+    async fn turn(&self, scope: &Scope) -> Result<Turn, Error> {
+        Ok(self.turns.take(&scope.tenant, self.settings.wait()).await?)
     }
 }
 
@@ -59,7 +56,7 @@ impl Backend for Pool {
     }
 
     async fn run(&self, scope: &Scope, statement: &Statement, _: &Ticket) -> Result<Messages, Status> {
-        let turn = self.turn().await.map_err(|error| Problem::from(error).to_status())?;
+        let turn = self.turn(scope).await.map_err(|error| Problem::from(error).to_status())?;
         let messages = self.engine.run(scope, statement).await.map_err(|error| Problem::from(error).to_status())?;
         Ok(hold(messages, turn))
     }

@@ -25,6 +25,7 @@ pub mod tasks;
 pub mod telemetry;
 pub mod tls;
 pub mod token;
+pub mod turns;
 
 pub use fault::{Fault, Kind, Problem};
 pub use scope::{Actor, Scope};

@@ -17,8 +17,8 @@ pub struct Committed {
     pub table: LoadedTable,
     /// The snapshot that was added; `None` when `build` found nothing to do.
     pub snapshot_id: Option<i64>,
-    /// An answer was lost on the way. A file of any attempt may be in the table, or get there
-    /// still: none may be deleted but by somebody who reads the table much later.
+    /// An answer was lost on the way, or a refusal could not be proven. A file of any attempt may be
+    /// in the table, or get there still: none may be deleted but by somebody who reads the table much later.
     pub doubtful: bool,
 }
 
@@ -50,8 +50,9 @@ impl Sent {
 /// done already, which is what makes a repeated call harmless.
 ///
 /// After a conflict or a lost answer the snapshots sent so far are looked for in the table. One that
-/// is not there may come late, or have come and expired: see [`Committed::doubtful`]. An error is
-/// [`Error::CommitUnknown`] whenever an answer was lost before it.
+/// is not there may come late, or have come and expired: see [`Committed::doubtful`]. Only the files of
+/// a commit whose place another has taken are deleted. An error is [`Error::CommitUnknown`] whenever
+/// there was such doubt before it.
 pub async fn retry_commit<B, F>(
     catalog: &Catalog,
     scope: &Scope,
@@ -70,9 +71,12 @@ where
         if let Some(id) = sent.among(&table) {
             return Ok(Committed { table, snapshot_id: Some(id), doubtful: sent.doubtful });
         }
-        // Only now it is certain that the refused commit is not its own twin's.
         if let Some(refused) = refused.take() {
-            refused.discard(bucket).await;
+            // The refusal may be that of its own twin, delivered again after the first had landed.
+            match refused.is_overtaken_in(&table.metadata) {
+                true => refused.discard(bucket).await,
+                false => sent.doubtful = true,
+            }
         }
         if attempt >= attempts {
             return Err(sent.failure(Error::Conflict));

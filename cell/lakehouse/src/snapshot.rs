@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use iceberg::spec::{
-    DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestFile, Operation, Snapshot, SnapshotReference,
-    SnapshotRetention, Summary, TableMetadata,
+    DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestFile, Operation, Snapshot, SnapshotRef,
+    SnapshotReference, SnapshotRetention, Summary, TableMetadata,
 };
 use iceberg::{TableRequirement, TableUpdate};
 use kit::nature;
+use uuid::Uuid;
 
 use crate::bucket::TenantBucket;
 use crate::catalog::LoadedTable;
@@ -38,11 +39,24 @@ pub struct Commit {
     pub updates: Vec<TableUpdate>,
     /// The snapshot the commit makes current.
     pub snapshot_id: i64,
+    /// The table's identity and the place in its history that the snapshot takes.
+    table: Uuid,
+    sequence_number: i64,
     /// Manifests and the manifest list; worthless once the commit is refused.
     written: Vec<String>,
 }
 
 impl Commit {
+    /// Whether another snapshot took this one's place in the table's history, so that it was refused
+    /// and always will be. Only that proves it: a snapshot that is not in the table may have been
+    /// there and have expired, and version 1 of the format numbers no places.
+    pub fn is_overtaken_in(&self, table: &TableMetadata) -> bool {
+        let taken = |snapshot: &SnapshotRef| {
+            snapshot.sequence_number() == self.sequence_number && snapshot.snapshot_id() != self.snapshot_id
+        };
+        table.uuid() == self.table && self.sequence_number > 0 && table.snapshots().any(taken)
+    }
+
     /// Deletes the manifests of a commit that was refused for certain. Data files stay: the next
     /// attempt commits the same ones.
     pub async fn discard(self, bucket: &TenantBucket) {
@@ -101,7 +115,8 @@ async fn produce(
             snapshot_id: table.current_snapshot_id(),
         },
     ];
-    Ok(Commit { requirements, updates, snapshot_id, written: folder.written })
+    let sequence_number = table.next_sequence_number();
+    Ok(Commit { requirements, updates, snapshot_id, table: table.uuid(), sequence_number, written: folder.written })
 }
 
 struct Draft<'a> {

@@ -179,8 +179,7 @@ async fn convert(
         return Ok(Done { table: table.clone(), snapshot });
     }
     let wait = Duration::from_secs(app.settings.conversion_wait_seconds);
-    let turn = tokio::time::timeout(wait, app.conversions.acquire()).await;
-    let _turn = turn.map_err(|_| Error::Busy)?.map_err(|_| Error::Stopping)?;
+    let _turn = app.conversions.take(&scope.tenant, wait).await?;
     let bucket = app.bucket.tenant(&scope.tenant);
     let sources = sources(&bucket, dataset.id, transaction.id, files, reading)?;
     let shape = shape(app, found.as_ref(), transaction.kind, &sources, reading).await?;

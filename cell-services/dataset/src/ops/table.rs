@@ -108,12 +108,21 @@ impl Target {
         Ok((committed.table, snapshot))
     }
 
-    /// Takes back a table that was made for a transaction that failed.
+    /// Takes back a table that was made for a transaction that failed, as long as it is empty.
     pub async fn undo(&self, app: &App, scope: &Scope) {
-        if self.created
-            && let Err(error) = app.catalog.drop_table(scope, &self.table.name, true).await
-        {
+        if !self.created {
+            return;
+        }
+        if let Err(error) = self.drop_empty(app, scope).await {
             tracing::warn!(table = %self.table.name, error = %kit::fault::chain(&error), "an empty table stays behind");
+        }
+    }
+
+    async fn drop_empty(&self, app: &App, scope: &Scope) -> lakehouse::Result<()> {
+        let now = app.catalog.load(scope, &self.table.name).await?.metadata;
+        match now.uuid() == self.table.metadata.uuid() && now.snapshots().len() == 0 {
+            true => app.catalog.drop_table(scope, &self.table.name, true).await,
+            false => Ok(()),
         }
     }
 }

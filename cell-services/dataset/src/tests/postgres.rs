@@ -7,10 +7,10 @@ use anyhow::Result;
 use kit::fault::{Fault, Kind};
 use kit::http::PageRequest;
 use kit::tasks::{Failures, Tasks};
+use kit::turns::{NoTurn, Turns};
 use kit::{Scope, Secret};
 use lakehouse::{Bucket, Catalog};
 use object_store::memory::InMemory;
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::config::Settings;
@@ -28,7 +28,7 @@ async fn app() -> Result<(Arc<App>, Failures)> {
         bucket: Bucket::over(Arc::new(InMemory::new()), "warehouse"),
         catalog: Catalog::with_token(reqwest::Client::new(), "http://127.0.0.1:9", Secret::new("none")),
         tasks,
-        conversions: Arc::new(Semaphore::new(1)),
+        conversions: Turns::new(settings.places()),
         settings,
     };
     Ok((Arc::new(app), failures))
@@ -176,7 +176,7 @@ async fn a_commit_without_an_answer_cannot_be_aborted_before_it_is_settled() -> 
     let abort = transactions::abort(&app, &acme, "flights", open.id, "x").await;
     assert!(matches!(abort, Err(Error::CommitUnderWay)), "{abort:?}");
     // What is known to have failed may be tried again, with the files still there.
-    for error in [Error::Busy, Error::Parameter("which format?".into())] {
+    for error in [Error::Busy(NoTurn::LineFull(1)), Error::Parameter("which format?".into())] {
         commit::give_up(&app, &acme, dataset.id, open.id, &error).await;
         assert_eq!(transactions::get(&app, &acme, "flights", open.id).await?.1.state, State::Open);
     }

@@ -4,7 +4,7 @@
 //! in the table, exactly once. Rows and progress change in one commit, which asserts the snapshot
 //! it was built on; so whoever commits on an old progress loses, and nothing is in twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -23,9 +23,17 @@ pub struct Progress {
 pub enum ProgressError {
     #[error("the table's progress is not understood")]
     Malformed,
-    /// Offsets of another topic mean nothing here. An operator decides, never we.
-    #[error("the table's progress belongs to topic id {0}: the topic was made anew")]
+    /// Offsets of another topic mean nothing here.
+    #[error("the table's progress belongs to topic id {0}, which nobody has given up")]
     OtherTopic(String),
+}
+
+/// The topic that is read, and those that were before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    pub id: String,
+    /// Given up by an operator: progress on them is none.
+    pub former: BTreeSet<String>,
 }
 
 impl Progress {
@@ -33,25 +41,19 @@ impl Progress {
         Self { topic_id: topic_id.to_owned(), next: BTreeMap::new() }
     }
 
-    /// Reads the property of a table; a table without it has not begun. Progress on the topic with
-    /// id `forsaken` is dropped: an operator said so.
-    pub fn of_table(
-        property: Option<&str>,
-        topic: &str,
-        topic_id: &str,
-        forsaken: Option<&str>,
-    ) -> Result<Self, ProgressError> {
-        let Some(text) = property else { return Ok(Self::start(topic_id)) };
+    /// Reads the property of a table; a table without it has not begun, nor has one with progress on
+    /// a topic that was given up. Any other topic is newer than ours, or an invention of the tenant's.
+    pub fn of_table(property: Option<&str>, name: &str, topic: &Topic) -> Result<Self, ProgressError> {
+        let Some(text) = property else { return Ok(Self::start(&topic.id)) };
         let object: Map<String, Value> = serde_json::from_str(text).map_err(|_| ProgressError::Malformed)?;
         let id = object.get(TOPIC_ID).and_then(Value::as_str).ok_or(ProgressError::Malformed)?;
-        if id != topic_id {
-            return if forsaken == Some(id) {
-                Ok(Self::start(topic_id))
-            } else {
-                Err(ProgressError::OtherTopic(id.to_owned()))
+        if id != topic.id {
+            return match topic.former.contains(id) {
+                true => Ok(Self::start(&topic.id)),
+                false => Err(ProgressError::OtherTopic(id.to_owned())),
             };
         }
-        let Some(partitions) = object.get(topic) else { return Ok(Self::start(topic_id)) };
+        let Some(partitions) = object.get(name) else { return Ok(Self::start(&topic.id)) };
         let mut next = BTreeMap::new();
         for (partition, offset) in partitions.as_object().ok_or(ProgressError::Malformed)? {
             let partition = partition.parse().map_err(|_| ProgressError::Malformed)?;
@@ -110,23 +112,28 @@ mod tests {
         Place { partition, offset }
     }
 
+    fn topic(id: &str, former: &[&str]) -> Topic {
+        Topic { id: id.to_owned(), former: former.iter().map(|id| (*id).to_owned()).collect() }
+    }
+
     #[test]
     fn progress_survives_as_a_property() {
         let plan = Plan::of(&[place(0, 4), place(1, 0), place(0, 9)], &Progress::start("id"));
         let text = plan.progress.to_property("topic");
         assert_eq!(text, r#"{"topic":{"0":10,"1":1},"topic-id":"id"}"#);
-        assert_eq!(Progress::of_table(Some(&text), "topic", "id", None), Ok(plan.progress));
+        assert_eq!(Progress::of_table(Some(&text), "topic", &topic("id", &[])), Ok(plan.progress));
     }
 
     #[test]
     fn progress_on_a_topic_made_anew_is_an_operators_decision() {
         let text = r#"{"topic":{"0":10},"topic-id":"old"}"#;
-        let read = |forsaken| Progress::of_table(Some(text), "topic", "new", forsaken);
-        assert_eq!(read(None), Err(ProgressError::OtherTopic("old".to_owned())));
-        assert_eq!(read(Some("other")), Err(ProgressError::OtherTopic("old".to_owned())));
-        assert_eq!(read(Some("old")), Ok(Progress::start("new")));
+        let read = |former: &[&str]| Progress::of_table(Some(text), "topic", &topic("new", former));
+        assert_eq!(read(&[]), Err(ProgressError::OtherTopic("old".to_owned())));
+        assert_eq!(read(&["other"]), Err(ProgressError::OtherTopic("old".to_owned())));
+        assert_eq!(read(&["other", "old"]), Ok(Progress::start("new")));
         for bad in ["", "[]", "{}", r#"{"topic-id":1}"#, r#"{"topic":{"x":1},"topic-id":"new"}"#] {
-            assert_eq!(Progress::of_table(Some(bad), "topic", "new", None), Err(ProgressError::Malformed), "{bad}");
+            let read = Progress::of_table(Some(bad), "topic", &topic("new", &[]));
+            assert_eq!(read, Err(ProgressError::Malformed), "{bad}");
         }
     }
 

@@ -21,7 +21,7 @@ use super::Sink;
 use super::tables::belongs;
 use crate::decode::{Decoded, decode};
 use crate::domain::OFFSETS_PROPERTY;
-use crate::domain::progress::{Plan, Progress};
+use crate::domain::progress::{Plan, Progress, Topic};
 use crate::domain::round::StreamRows;
 use crate::error::Error;
 
@@ -60,12 +60,12 @@ pub async fn commit(
     scope: &Scope,
     stream: Uuid,
     rows: &Arc<StreamRows>,
-    topic_id: &str,
+    topic: &Topic,
 ) -> Result<Option<Outcome>, Error> {
     let Some(definition) = sink.definitions.get(scope, stream, rows.schema_version).await? else { return Ok(None) };
     let name = sink.tables.ensure(&sink.catalog, scope, stream, &definition).await?;
     let version = definition.version;
-    let work = Work { sink, stream, rows, version, topic_id, bucket: sink.bucket.tenant(&scope.tenant) };
+    let work = Work { sink, stream, rows, version, topic, bucket: sink.bucket.tenant(&scope.tenant) };
     let (prepared, failure) = (Mutex::new(Attempts::default()), Mutex::new(None::<Error>));
     let build = |table: LoadedTable| {
         let (work, prepared, failure) = (&work, &prepared, &failure);
@@ -140,7 +140,7 @@ struct Work<'a> {
     rows: &'a Arc<StreamRows>,
     /// Newest version of the stream's schema: a row that names a later one is none.
     version: i32,
-    topic_id: &'a str,
+    topic: &'a Topic,
     bucket: TenantBucket,
 }
 
@@ -156,8 +156,7 @@ impl Work<'_> {
             return Err(Error::TableTaken);
         }
         let property = table.metadata.properties().get(OFFSETS_PROPERTY).map(String::as_str);
-        let forsaken = self.sink.settings.forsaken_topic_id.as_deref();
-        let progress = Progress::of_table(property, STREAMING_RECORD_ACCEPTED, self.topic_id, forsaken)?;
+        let progress = Progress::of_table(property, STREAMING_RECORD_ACCEPTED, self.topic)?;
         let plan = Plan::of(&self.rows.places, &progress);
         let schema_id = table.metadata.current_schema_id();
         if let Some(old) = attempts.last.take_if(|p| p.plan != plan || p.schema_id != schema_id) {

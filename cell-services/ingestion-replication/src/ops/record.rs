@@ -11,12 +11,16 @@ use kit::{Scope, outbox};
 use uuid::Uuid;
 
 use super::commit::Outcome;
+use crate::domain::progress::{ProgressError, Topic};
 use crate::error::Error;
 use crate::store::{self, Progressed, Recorded};
 
 /// Where the sink writes down what it did.
 #[async_trait]
 pub trait Journal: Send + Sync {
+    /// Notes that the topic of this id is read from now on. A topic made anew is an operator's
+    /// decision, never ours: it is accepted only when its predecessor is the `forsaken` one.
+    async fn accept(&self, topic_id: &str, forsaken: Option<&str>) -> Result<Topic, Error>;
     /// A commit whose record was lost in a crash is recorded when its rows come again, because the
     /// snapshot is not the one recorded.
     async fn committed(&self, scope: &Scope, stream: Uuid, outcome: &Outcome) -> Result<(), Error>;
@@ -34,6 +38,15 @@ pub struct Ledger {
 
 #[async_trait]
 impl Journal for Ledger {
+    async fn accept(&self, topic_id: &str, forsaken: Option<&str>) -> Result<Topic, Error> {
+        let mut tx = self.database.begin_system().await?;
+        let known = store::topics(&mut tx).await?;
+        let topic = succeeding(known, topic_id, forsaken)?;
+        store::put_topic(&mut tx, topic_id).await?;
+        tx.commit().await?;
+        Ok(topic)
+    }
+
     async fn committed(&self, scope: &Scope, stream: Uuid, outcome: &Outcome) -> Result<(), Error> {
         let mut tx = self.database.begin(scope).await?;
         store::put_sink(&mut tx, scope, stream, &outcome.name, outcome.table.name()).await?;
@@ -57,6 +70,20 @@ impl Journal for Ledger {
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// The topic to read, given those read so far, oldest first.
+pub fn succeeding(mut known: Vec<String>, id: &str, forsaken: Option<&str>) -> Result<Topic, ProgressError> {
+    match known.last() {
+        Some(newest) if newest == id => drop(known.pop()),
+        Some(newest) if forsaken != Some(newest) || known.iter().any(|former| former == id) => {
+            return Err(ProgressError::OtherTopic(newest.clone()));
+        }
+        _ => {}
+    }
+    // Progress from before anybody kept this list.
+    known.extend(forsaken.filter(|former| *former != id).map(str::to_owned));
+    Ok(Topic { id: id.to_owned(), former: known.into_iter().collect() })
 }
 
 impl Ledger {
@@ -98,5 +125,30 @@ fn lineage(cell: &CellId, scope: &Scope, outcome: &Outcome, run: Uuid) -> Lineag
         inputs: vec![dataset(format!("kafka://{}", cell), format!("{STREAMING_RECORD_ACCEPTED}/{}", outcome.name))],
         outputs: vec![dataset(format!("iceberg://{}", scope.tenant), outcome.table.to_string())],
         producer: format!("https://cytoplane.dev/{}", services::INGESTION_REPLICATION),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_succeeds_the_newest_one_when_an_operator_says_so() {
+        let read = |known: &[&str], id, forsaken| {
+            let known = known.iter().map(|id| (*id).to_owned()).collect();
+            succeeding(known, id, forsaken).map(|topic| topic.former.into_iter().collect::<Vec<_>>())
+        };
+        let other = |id: &str| Err(ProgressError::OtherTopic(id.to_owned()));
+        assert_eq!(read(&[], "a", None), Ok(vec![]));
+        assert_eq!(read(&["a"], "a", None), Ok(vec![]));
+        assert_eq!(read(&["a"], "b", None), other("a"));
+        assert_eq!(read(&["a"], "b", Some("x")), other("a"));
+        assert_eq!(read(&["a"], "b", Some("a")), Ok(vec!["a".to_owned()]));
+        assert_eq!(read(&["a", "b"], "c", Some("b")), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        // What was given up does not come back.
+        assert_eq!(read(&["a", "b"], "a", Some("b")), other("b"));
+        // The order is given once and stays in the configuration.
+        assert_eq!(read(&["a", "b"], "b", Some("a")), Ok(vec!["a".to_owned()]));
+        assert_eq!(read(&[], "b", Some("a")), Ok(vec!["a".to_owned()]));
     }
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::Sink;
 use super::commit::{Outcome, bury_row, commit};
-use crate::domain::progress::ProgressError;
+use crate::domain::progress::{ProgressError, Topic};
 use crate::domain::round::{Poison, Round, StreamRows};
 use crate::error::Error;
 
@@ -32,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// again.
 pub async fn run(sink: Arc<Sink>, stopping: CancellationToken) -> Result<(), Error> {
     // Before the first record is read: what is read then is this topic's, or is noticed not to be.
-    let Ok(topic_id) = persistently(&stopping, "the topic's id", || sink.log.topic_id()).await else { return Ok(()) };
+    let Ok(topic) = persistently(&stopping, "the topic", || accepted(&sink)).await else { return Ok(()) };
     let mut round = Round::default();
     let mut oldest: Option<Instant> = None;
     loop {
@@ -55,7 +55,7 @@ pub async fn run(sink: Arc<Sink>, stopping: CancellationToken) -> Result<(), Err
         if !is_due(&sink, &round, since) {
             continue;
         }
-        match commit_round(&sink, &topic_id, &mut round, &stopping).await {
+        match commit_round(&sink, &topic, &mut round, &stopping).await {
             Ok(()) => (sink.counters.commit_seconds)(since.elapsed().as_secs_f64()),
             Err(Error::Stopping) => return Ok(()),
             Err(error) => return Err(error),
@@ -76,22 +76,22 @@ fn is_due(sink: &Sink, round: &Round, since: Instant) -> bool {
 /// old one's.
 async fn commit_round(
     sink: &Sink,
-    topic_id: &str,
+    topic: &Topic,
     round: &mut Round,
     stopping: &CancellationToken,
 ) -> Result<(), Error> {
-    persistently(stopping, "a round", || still(sink, topic_id)).await?;
+    persistently(stopping, "a round", || still(sink, topic)).await?;
     let poison = std::mem::take(&mut round.poison);
     for letter in &poison {
         persistently(stopping, "a dead letter", || bury(sink, letter)).await?;
     }
     let streams: Vec<_> =
         std::mem::take(&mut round.streams).into_iter().map(|((_, id), rows)| (id, Arc::new(rows))).collect();
-    stream::iter(streams.into_iter().map(|(id, rows)| commit_stream(sink, topic_id, id, rows, stopping)))
+    stream::iter(streams.into_iter().map(|(id, rows)| commit_stream(sink, topic, id, rows, stopping)))
         .buffer_unordered(sink.settings.commits_at_once)
         .try_collect::<Vec<()>>()
         .await?;
-    persistently(stopping, "the group's hint", || still(sink, topic_id)).await?;
+    persistently(stopping, "the group's hint", || still(sink, topic)).await?;
     if sink.log.epoch() == round.epoch()
         && let Err(error) = sink.log.hint(round.hint())
     {
@@ -101,27 +101,36 @@ async fn commit_round(
     Ok(())
 }
 
+async fn accepted(sink: &Sink) -> Result<Topic, Error> {
+    let id = sink.log.topic_id().await?;
+    sink.journal.accept(&id, sink.settings.forsaken_topic_id.as_deref()).await
+}
+
 /// Whether the topic is the one that was read.
-async fn still(sink: &Sink, topic_id: &str) -> Result<(), Error> {
-    if sink.log.topic_id().await? == topic_id {
+async fn still(sink: &Sink, topic: &Topic) -> Result<(), Error> {
+    if sink.log.topic_id().await? == topic.id {
         return Ok(());
     }
-    Err(ProgressError::OtherTopic(topic_id.to_owned()).into())
+    Err(ProgressError::OtherTopic(topic.id.clone()).into())
 }
 
 async fn commit_stream(
     sink: &Sink,
-    topic_id: &str,
+    topic: &Topic,
     stream: Uuid,
     rows: Arc<StreamRows>,
     stopping: &CancellationToken,
 ) -> Result<(), Error> {
     let (mut faults, mut wait) = (0, FIRST_PAUSE);
+    let attempts = if sink.tables.is_spoilt(&rows.tenant, stream) { 1 } else { sink.settings.attempts };
     let outcome = loop {
         let scope = sink.scope(&rows.tenant, rows.generation);
-        match commit(sink, &scope, stream, &rows, topic_id).await {
+        match commit(sink, &scope, stream, &rows, topic).await {
             Ok(outcome) => break outcome,
-            Err(error) if error.is_of_the_table() && faults + 1 >= sink.settings.attempts => {
+            Err(error) if error.is_of_the_table() && faults + 1 >= attempts => {
+                // A table ahead of us may be right, and the topic another by now.
+                persistently(stopping, "rows to be given up", || still(sink, topic)).await?;
+                sink.tables.spoilt(&rows.tenant, stream);
                 return bury_all(sink, stream, &rows, "table", &error.to_string(), stopping).await;
             }
             Err(error) => {
@@ -135,6 +144,7 @@ async fn commit_stream(
             }
         }
     };
+    sink.tables.sound(&rows.tenant, stream);
     match outcome {
         None => bury_all(sink, stream, &rows, "unknown-stream", "the tenant has no such stream", stopping).await,
         Some(outcome) => {

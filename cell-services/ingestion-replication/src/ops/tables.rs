@@ -1,6 +1,6 @@
 //! The table of a stream: made when first needed, grown with the stream's schema.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use contracts::TenantId;
@@ -23,14 +23,31 @@ struct Fitted {
     version: i32,
 }
 
-/// Tables known to fit.
+/// What is known of streams' tables.
 #[derive(Default)]
-pub struct Tables(Mutex<HashMap<(TenantId, Uuid), Fitted>>);
+pub struct Tables {
+    fitted: Mutex<HashMap<(TenantId, Uuid), Fitted>>,
+    /// Tables whose rows were given up last time: they get one try until they take rows again, so
+    /// that a table its tenant has spoilt does not slow down every round of the others.
+    spoilt: Mutex<HashSet<(TenantId, Uuid)>>,
+}
 
 impl Tables {
     /// Something was not as remembered: look again next time.
     pub fn forget(&self, tenant: &TenantId, stream: Uuid) {
-        self.0.lock().remove(&(tenant.clone(), stream));
+        self.fitted.lock().remove(&(tenant.clone(), stream));
+    }
+
+    pub fn spoilt(&self, tenant: &TenantId, stream: Uuid) {
+        self.spoilt.lock().insert((tenant.clone(), stream));
+    }
+
+    pub fn sound(&self, tenant: &TenantId, stream: Uuid) {
+        self.spoilt.lock().remove(&(tenant.clone(), stream));
+    }
+
+    pub fn is_spoilt(&self, tenant: &TenantId, stream: Uuid) -> bool {
+        self.spoilt.lock().contains(&(tenant.clone(), stream))
     }
 
     /// Name of the stream's table; afterwards it exists and has the definition's columns.
@@ -42,13 +59,13 @@ impl Tables {
         definition: &Definition,
     ) -> Result<TableName, Error> {
         let key = (scope.tenant.clone(), stream);
-        let known = self.0.lock().get(&key).cloned();
+        let known = self.fitted.lock().get(&key).cloned();
         if let Some(known) = known.filter(|k| k.version >= definition.version) {
             return Ok(known.name);
         }
         let table = find_or_make(catalog, scope, stream, definition).await?;
         grow(catalog, scope, &table, definition).await?;
-        self.0.lock().insert(key, Fitted { name: table.name.clone(), version: definition.version });
+        self.fitted.lock().insert(key, Fitted { name: table.name.clone(), version: definition.version });
         Ok(table.name)
     }
 }

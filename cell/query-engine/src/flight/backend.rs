@@ -77,18 +77,24 @@ impl EngineBackend {
             let schema = Arc::clone(rows.schema());
             return Ok(encode(schema, rows.boxed()));
         };
-        let executions = (0..values.num_rows())
-            .map(|row| self.0.with_parameters(&bound, &values, row))
-            .collect::<Result<Vec<_>>>()?;
-        let Some(first) = executions.first() else {
+        if values.num_rows() == 0 {
             return Err(Error::Parameters("no row of parameters is bound".to_owned()));
-        };
-        let schema = Arc::clone(first.schema());
+        }
+        // One plan at a time: a statement may be bound to as many rows as fit into its ticket.
         let engine = Arc::clone(&self.0);
-        let rows = stream::iter(executions)
-            .then(move |bound| {
-                let engine = Arc::clone(&engine);
-                async move { engine.execute(&bound).await }
+        let first = Arc::new(engine.with_parameters(&bound, &values, 0)?);
+        let schema = Arc::clone(first.schema());
+        let rows = stream::iter(0..values.num_rows())
+            .map(move |row| match row {
+                0 => Ok(Arc::clone(&first)),
+                _ => engine.with_parameters(&bound, &values, row).map(Arc::new),
+            })
+            .and_then({
+                let engine = Arc::clone(&self.0);
+                move |bound| {
+                    let engine = Arc::clone(&engine);
+                    async move { engine.execute(&bound).await }
+                }
             })
             .try_flatten();
         Ok(encode(schema, rows.boxed()))

@@ -1,4 +1,4 @@
-//! The twelve faults a sink must survive, and how often anything goes wrong.
+//! The faults a sink must survive, and how often anything goes wrong.
 
 /// What a run is about; the other faults strike too, but seldom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum Fault {
     TopicAnew,
     /// Sinks' clocks are wrong by up to an hour.
     ClockSkew,
+    /// A tenant spoils its own table: its progress, its owner's mark, its files.
+    Spoilt,
 }
 
 /// A call of the sink that can fail, hang or be its last.

@@ -9,9 +9,10 @@ use uuid::Uuid;
 
 use super::fault::Step;
 use super::world::{Broken, World};
+use crate::domain::progress::Topic;
 use crate::error::Error;
 use crate::ops::commit::Outcome;
-use crate::ops::record::Journal;
+use crate::ops::record::{Journal, succeeding};
 
 pub struct Diary(pub Arc<World>);
 
@@ -21,6 +22,18 @@ fn broken(_: Broken) -> Error {
 
 #[async_trait]
 impl Journal for Diary {
+    async fn accept(&self, topic_id: &str, forsaken: Option<&str>) -> Result<Topic, Error> {
+        let accepted = async {
+            let mut topics = self.0.topics.lock();
+            let topic = succeeding(topics.clone(), topic_id, forsaken)?;
+            if !topics.iter().any(|id| id == topic_id) {
+                topics.push(topic_id.to_owned());
+            }
+            Ok(topic)
+        };
+        self.0.pass(Step::Journal, &format!("accepts topic {topic_id}"), accepted).await.map_err(broken)?
+    }
+
     async fn committed(&self, _: &Scope, stream: Uuid, outcome: &Outcome) -> Result<(), Error> {
         let told = async {
             if let Some(snapshot) = outcome.snapshot_id {

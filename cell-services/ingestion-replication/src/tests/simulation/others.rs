@@ -1,5 +1,6 @@
 //! What others do to a table meanwhile: commit first, rewrite it, expire its snapshots.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -17,6 +18,10 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use super::catalog::{Change, Entry, Key};
 use super::fault::Fault;
 use super::world::World;
+use crate::domain::{OFFSETS_PROPERTY, STREAM_PROPERTY};
+
+/// The tenant that spoils its tables when the run is about that.
+const SPOILER: &str = "acme";
 
 /// Between the sink's load and its commit.
 pub async fn meddle(world: &Arc<World>, key: &Key) {
@@ -38,6 +43,37 @@ pub async fn meddle(world: &Arc<World>, key: &Key) {
         struck(world, Fault::MarkerExpired);
         expire(world, key);
     }
+    if world.fault == Fault::Spoilt && key.0 == SPOILER && world.chance(0.3) {
+        spoil(world, key).await;
+    }
+}
+
+/// The tenant does to its own table what its rights allow.
+async fn spoil(world: &World, key: &Key) {
+    let Some((entry, bucket)) = found(world, key) else { return };
+    let Some(stream) = entry.metadata.properties().get(STREAM_PROPERTY).and_then(|id| id.parse().ok()) else { return };
+    world.strike();
+    world.spoilt.lock().insert(stream);
+    let set = |name: &str, value: &str| {
+        let updates = HashMap::from([(name.to_owned(), value.to_owned())]);
+        Change { requirements: Vec::new(), updates: vec![TableUpdate::SetProperties { updates }] }
+    };
+    let change = match world.below(5) {
+        0 => set(OFFSETS_PROPERTY, "garbage"),
+        1 => set(OFFSETS_PROPERTY, r#"{"topic-id":"forged"}"#),
+        2 => set(STREAM_PROPERTY, "nobody's"),
+        lost => {
+            let Some(list) = entry.lists.last() else { return };
+            let named = named_by(&bucket, list).await.unwrap_or_default();
+            let path = bucket.path_of(list).unwrap();
+            let path = if lost == 3 { path } else { named.first().map_or(path, |name| name.as_str().into()) };
+            world.note(format_args!("others: {path} is deleted"));
+            let _ = world.objects.delete(&path).await;
+            return;
+        }
+    };
+    let done = world.tables.lock().commit(key, change);
+    world.note(format_args!("others: {}/{} is spoilt: {:?}", key.0, key.1, done.map(drop)));
 }
 
 /// After a commit whose sender does not know of it: its own mark may be gone when it looks.
@@ -68,7 +104,10 @@ fn send(world: &World, key: &Key, commit: Commit, what: &str) {
 
 async fn rival_commit(world: &World, key: &Key) {
     let Some((entry, bucket)) = found(world, key) else { return };
-    let commit = append(&bucket, &entry.loaded(), Vec::new(), Extra::default()).await.unwrap();
+    let commit = match append(&bucket, &entry.loaded(), Vec::new(), Extra::default()).await {
+        Ok(commit) => commit,
+        Err(error) => return world.note(format_args!("others: no rival commit, {error}")),
+    };
     send(world, key, commit, "rival commit");
 }
 
@@ -95,6 +134,8 @@ fn expire(world: &World, key: &Key) {
     }
     let change = Change { requirements: Vec::new(), updates: vec![TableUpdate::RemoveSnapshots { snapshot_ids: old }] };
     let done = world.tables.lock().commit(key, change);
+    // Who lost a race may no longer see to whom, and then keeps its files.
+    world.excuse_all();
     world.note(format_args!("others: expiry of {}/{}: {:?}", key.0, key.1, done.map(drop)));
 }
 

@@ -30,7 +30,8 @@ pub fn of(world: &World) -> Result<(), String> {
             (tables.live.values().cloned().collect::<Vec<_>>(), tables.dropped.clone())
         };
         let mut ids: BTreeMap<Uuid, BTreeSet<i64>> = BTreeMap::new();
-        for (entry, lives) in live.iter().map(|e| (e, true)).chain(dropped.iter().map(|e| (e, false))) {
+        let all = live.iter().map(|e| (e, true)).chain(dropped.iter().map(|e| (e, false)));
+        for (entry, lives) in all.filter(|(entry, _)| !is_spoilt(world, owner(entry))) {
             let rows = rows_of(world, entry).await?;
             once_and_own(world, entry, &rows)?;
             if lives {
@@ -47,6 +48,11 @@ pub fn of(world: &World) -> Result<(), String> {
 
 fn owner(entry: &Entry) -> Uuid {
     entry.metadata.properties().get(STREAM_PROPERTY).and_then(|id| id.parse().ok()).unwrap_or_default()
+}
+
+/// A table without its owner's mark is spoilt too.
+fn is_spoilt(world: &World, stream: Uuid) -> bool {
+    stream.is_nil() || world.spoilt.lock().contains(&stream)
 }
 
 fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
@@ -104,7 +110,7 @@ fn nothing_missing(world: &World, ids: &BTreeMap<Uuid, BTreeSet<i64>>) -> Result
     let topic = world.topic.lock();
     for (place, kept) in records(&topic.partitions) {
         if let Truth::Row { stream, id } = kept.truth {
-            let found = ids.get(&stream).is_some_and(|ids| ids.contains(&id));
+            let found = is_spoilt(world, stream) || ids.get(&stream).is_some_and(|ids| ids.contains(&id));
             ensure(found, || format!("row {id} at {place:?} is in no table of stream {stream}"))?;
         }
     }
@@ -117,7 +123,10 @@ fn progress(world: &World, entry: &Entry, rows: &[Row]) -> Result<(), String> {
         return ensure(rows.is_empty(), || format!("{} has rows and no progress", entry.name));
     };
     let topic = world.topic.lock();
-    let read = |id: &str| Progress::of_table(Some(text), STREAMING_RECORD_ACCEPTED, id, None);
+    let read = |id: &str| {
+        let topic = crate::domain::progress::Topic { id: id.to_owned(), former: BTreeSet::new() };
+        Progress::of_table(Some(text), STREAMING_RECORD_ACCEPTED, &topic)
+    };
     let Ok(progress) = read(&topic.id) else {
         let old = topic.deleted.iter().any(|deleted| read(&deleted.id).is_ok());
         return ensure(old, || format!("{} has an unknown progress: {text}", entry.name));
@@ -147,13 +156,17 @@ fn letters(world: &World) -> Result<(), String> {
     };
     let present = poison(&topic.partitions);
     let former: BTreeSet<(i32, i64)> = topic.deleted.iter().flat_map(|d| poison(&d.partitions)).collect();
+    let spoilt: BTreeSet<(i32, i64)> = records(&topic.partitions)
+        .filter(|(_, kept)| matches!(kept.truth, Truth::Row { stream, .. } if is_spoilt(world, stream)))
+        .map(|(place, _)| (place.partition, place.offset))
+        .collect();
     for (partition, offset) in &present {
         let found = letters.contains(&(topic.id.clone(), *partition, *offset));
         ensure(found, || format!("poison at {partition}/{offset} is in no dead letter"))?;
     }
     for (_, partition, offset) in letters.iter() {
         let place = (*partition, *offset);
-        let poisoned = present.contains(&place) || former.contains(&place);
+        let poisoned = present.contains(&place) || former.contains(&place) || spoilt.contains(&place);
         ensure(poisoned, || format!("a good row at {partition}/{offset} was given up"))?;
     }
     Ok(())
@@ -163,7 +176,8 @@ fn letters(world: &World) -> Result<(), String> {
 fn told<'a>(world: &World, entries: impl Iterator<Item = &'a Entry>) -> Result<(), String> {
     let known: BTreeSet<(Uuid, i64)> =
         entries.flat_map(|entry| entry.snapshots.iter().map(|id| (owner(entry), *id))).collect();
-    match world.told.lock().difference(&known).next() {
+    let told = world.told.lock();
+    match told.difference(&known).find(|(stream, _)| !is_spoilt(world, *stream)) {
         None => Ok(()),
         Some((stream, snapshot)) => Err(format!("{stream} was told of snapshot {snapshot}, which never was")),
     }
@@ -171,6 +185,10 @@ fn told<'a>(world: &World, entries: impl Iterator<Item = &'a Entry>) -> Result<(
 
 /// A file that no snapshot ever had was left by a process that had its reason.
 async fn orphans<'a>(world: &World, entries: impl Iterator<Item = &'a Entry>) -> Result<(), String> {
+    // Whoever spoils a table may take away what would name its files.
+    if !world.spoilt.lock().is_empty() {
+        return Ok(());
+    }
     let mut known = BTreeSet::new();
     for entry in entries {
         let bucket = world.bucket().tenant(&TenantId::new(&*entry.tenant).unwrap());

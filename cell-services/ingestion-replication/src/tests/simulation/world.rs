@@ -71,6 +71,10 @@ pub struct World {
     pub told: Mutex<BTreeSet<(Uuid, i64)>>,
     /// The operator gave this topic up.
     pub forsaken: Mutex<Option<String>>,
+    /// Topics the sinks' journal knows.
+    pub topics: Mutex<Vec<String>>,
+    /// Streams whose tables their tenant has spoilt: what becomes of their rows is its own doing.
+    pub spoilt: Mutex<BTreeSet<Uuid>>,
 }
 
 enum Fate {
@@ -105,6 +109,8 @@ impl World {
             letters: Mutex::default(),
             told: Mutex::default(),
             forsaken: Mutex::default(),
+            topics: Mutex::default(),
+            spoilt: Mutex::default(),
         })
     }
 
@@ -163,6 +169,11 @@ impl World {
         if let Ok(process) = PROCESS.try_with(|process| *process) {
             self.processes.lock()[process].excused = true;
         }
+    }
+
+    /// The same for every process that is alive.
+    pub fn excuse_all(&self) {
+        self.processes.lock().iter_mut().filter(|process| process.alive).for_each(|process| process.excused = true);
     }
 
     fn draw(&self, odds: Odds) -> Fate {
