@@ -4,4 +4,5 @@ pub mod alias;
 pub mod commit;
 pub mod creation;
 pub mod location;
+pub mod reserved;
 pub mod view;

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{Catalog, MetadataFile, Need};
 use crate::domain::commit::{self, Change};
-use crate::domain::location;
+use crate::domain::{location, reserved};
 use crate::error::{Error, Result};
 use crate::events::{self, Outcome};
 use crate::store::{self, Answered, TableRow};
@@ -115,7 +115,10 @@ impl Catalog {
             return Err(Error::Invalid("a table appears twice in one commit".to_owned()));
         }
         let bucket = self.bucket.tenant(&scope.tenant);
-        changes.iter().try_for_each(|part| commit::check_locations(&bucket, &part.change))
+        changes.iter().try_for_each(|part| {
+            commit::check_locations(&bucket, &part.change)?;
+            part.change.updates.iter().try_for_each(|update| reserved::check_update(scope, update))
+        })
     }
 
     async fn attempt(

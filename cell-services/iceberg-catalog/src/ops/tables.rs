@@ -11,7 +11,7 @@ use super::commit::Key;
 use super::namespaces::must_exist;
 use super::{Catalog, MetadataFile, Need};
 use crate::domain::creation::{self, NewTable};
-use crate::domain::location;
+use crate::domain::{location, reserved};
 use crate::error::{Error, Result};
 use crate::events::{self, Outcome};
 use crate::store::{self, TableRow};
@@ -87,7 +87,7 @@ impl Catalog {
         self.allow(scope, warehouse, Need::Write, "catalog.table.create", &name.to_string()).await?;
         let bucket = self.bucket.tenant(&scope.tenant);
         let staged = request.stage_create;
-        let made = first_metadata(&bucket, &name, request)?;
+        let made = first_metadata(scope, &bucket, &name, request)?;
         if let Some(loaded) = self.check_creation(scope, &name, staged, key.as_ref()).await? {
             return Ok(loaded);
         }
@@ -268,7 +268,12 @@ impl Catalog {
     }
 }
 
-fn first_metadata(bucket: &TenantBucket, name: &TableName, request: NewTable) -> Result<iceberg::spec::TableMetadata> {
+fn first_metadata(
+    scope: &Scope,
+    bucket: &TenantBucket,
+    name: &TableName,
+    request: NewTable,
+) -> Result<iceberg::spec::TableMetadata> {
     let id = Uuid::now_v7();
     let at = match &request.location {
         Some(chosen) => chosen.trim_end_matches('/').to_owned(),
@@ -277,6 +282,7 @@ fn first_metadata(bucket: &TenantBucket, name: &TableName, request: NewTable) ->
     location::check(bucket, &at)?;
     if let Some(properties) = &request.properties {
         location::check_properties(bucket, properties.iter())?;
+        reserved::check_properties(scope, properties.keys())?;
     }
     creation::from_request(request, id, at)
 }

@@ -48,6 +48,27 @@ async fn writers_that_do_not_contradict_each_other_all_win() -> anyhow::Result<(
 }
 
 #[tokio::test]
+async fn what_services_note_on_a_table_is_theirs() -> anyhow::Result<()> {
+    let (rig, acme) = (rig().await?, scope("acme")?);
+    rig.with_table(&acme, "t").await?;
+    let sink = kit::Scope { actor: kit::Actor::Service("sink".to_owned()), ..acme.clone() };
+    let set = json!({ "updates": [property("cytoplane.sink.offsets")] });
+    let remove = json!({ "updates": [{ "action": "remove-properties", "removals": ["cytoplane.sink.offsets"] }] });
+    assert_eq!(rig.post(&sink, TABLE, set.clone()).await?.status, StatusCode::OK);
+    for change in [set, remove] {
+        let refused = rig.post(&acme, TABLE, change).await?;
+        assert_eq!(refused.error(), "UnprocessableEntityException");
+    }
+    let mut made = new_table("u");
+    made["properties"] = json!({ "cytoplane.stream": "mine" });
+    let refused = rig.post(&acme, "/acme/namespaces/ns/tables", made).await?;
+    assert_eq!(refused.error(), "UnprocessableEntityException");
+    let now = rig.get(&acme, TABLE).await?;
+    assert!(now.body["metadata"]["properties"].get("cytoplane.sink.offsets").is_some());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_transaction_is_all_or_nothing() -> anyhow::Result<()> {
     let (rig, acme) = (rig().await?, scope("acme")?);
     rig.with_table(&acme, "t").await?;
