@@ -20,9 +20,15 @@ use crate::{BusError, RecordHeaders};
 /// Pause before another try when the local queue is full. The queue drains by thousands meanwhile.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(2);
 
+type Client = ThreadedProducer<Deliveries>;
+
+/// An idempotent producer. The library gives one up for good when it can no longer tell whether a
+/// record would be written twice; the next batch then has a new one, and the records of the old one
+/// that were not acknowledged have failed.
 #[derive(Clone)]
 pub struct DataProducer {
-    inner: Arc<ThreadedProducer<Deliveries>>,
+    config: Arc<ClientConfig>,
+    client: Arc<Mutex<Arc<Client>>>,
 }
 
 impl DataProducer {
@@ -42,13 +48,25 @@ impl DataProducer {
             .set("queue.buffering.max.kbytes", "65536")
             // The partitioner of the Java clients, so that any tool finds a key where we put it.
             .set("partitioner", "murmur2_random");
-        let inner = config.create_with_context(Deliveries).map_err(BusError::Client)?;
-        Ok(Self { inner: Arc::new(inner) })
+        let client: Client = config.create_with_context(Deliveries).map_err(BusError::Client)?;
+        Ok(Self { config: Arc::new(config), client: Arc::new(Mutex::new(Arc::new(client))) })
+    }
+
+    fn client(&self) -> Arc<Client> {
+        let mut client = self.client.lock();
+        if let Some((code, reason)) = client.client().fatal_error() {
+            tracing::error!(%code, reason, "the data bus producer is given up");
+            match self.config.create_with_context(Deliveries) {
+                Ok(fresh) => *client = Arc::new(fresh),
+                Err(error) => tracing::error!(%error, "no new data bus producer"),
+            }
+        }
+        Arc::clone(&client)
     }
 
     /// Begins a batch for one topic.
     pub fn batch<'t>(&self, topic: &'t str) -> Batch<'t> {
-        Batch { producer: self.clone(), topic, pending: Arc::new(Pending::default()), sent: 0 }
+        Batch { client: self.client(), topic, pending: Arc::new(Pending::default()), sent: 0 }
     }
 
     /// One record, acknowledged.
@@ -66,7 +84,7 @@ impl DataProducer {
 
     /// Waits until nothing is on its way any more; for a drain.
     pub async fn flush(&self, deadline: Duration) -> Result<(), BusError> {
-        let producer = Arc::clone(&self.inner);
+        let producer = self.client();
         let flushed = tokio::task::spawn_blocking(move || producer.flush(Timeout::After(deadline))).await;
         match flushed {
             Ok(result) => result.map_err(BusError::Unavailable),
@@ -84,7 +102,7 @@ pub struct Acknowledged {
 
 /// Records enqueued together; [`Batch::acknowledged`] waits for all of them.
 pub struct Batch<'t> {
-    producer: DataProducer,
+    client: Arc<Client>,
     topic: &'t str,
     pending: Arc<Pending>,
     sent: u64,
@@ -114,7 +132,7 @@ impl Batch<'_> {
             .payload(payload)
             .headers(headers.to_owned_headers());
         self.pending.expect_one();
-        match self.producer.inner.send(record) {
+        match self.client.send(record) {
             Ok(()) => {
                 self.sent += 1;
                 Ok(true)
@@ -234,5 +252,33 @@ pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
         RDKafkaLogLevel::Warning => tracing::warn!(facility, message, "librdkafka"),
         RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(facility, message, "librdkafka"),
         RDKafkaLogLevel::Debug => tracing::debug!(facility, message, "librdkafka"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use super::*;
+    use crate::OpenLineage;
+
+    const TOPIC: &str = "records";
+
+    #[tokio::test]
+    async fn a_producer_that_is_given_up_is_followed_by_another() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic(TOPIC, 1, 1).unwrap();
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", cluster.bootstrap_servers());
+        let producer = DataProducer::new(&config).unwrap();
+        let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
+        cluster.request_errors(RDKafkaApiKey::InitProducerId, &[refusal]);
+        let headers = RecordHeaders::new(&OpenLineage::now("cell", "job", uuid::Uuid::nil(), "test"));
+        let send = || producer.send(TOPIC, b"key", b"payload", &headers);
+        let first = producer.client();
+        assert!(send().await.is_err());
+        assert!(first.client().fatal_error().is_some());
+        assert_eq!(send().await.unwrap().records, 1);
     }
 }
