@@ -31,7 +31,13 @@ impl Default for Settings {
             backlog: 10_000,
             history_days: 30,
             // What runs here reads no table.
-            limits: Limits { statement_memory: 64 << 20, total_memory: 128 << 20, partitions: 1, ..Limits::default() },
+            limits: Limits {
+                statement_memory: 64 << 20,
+                tenant_memory: 96 << 20,
+                total_memory: 128 << 20,
+                partitions: 1,
+                ..Limits::default()
+            },
         }
     }
 }

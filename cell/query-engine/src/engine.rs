@@ -17,7 +17,7 @@ use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
 use kit::Scope;
 
-use crate::limits::{StatementMemory, TotalMemory};
+use crate::memory::Memory;
 use crate::source::{Pin, TableSource};
 use crate::workers::Rows;
 use crate::yielding::YieldAfterMultipliers;
@@ -41,7 +41,7 @@ pub struct Engine {
     /// Functions, rules and settings common to all statements.
     template: SessionState,
     runtime: Arc<RuntimeEnv>,
-    memory: Arc<TotalMemory>,
+    memory: Memory,
     workers: workers::Workers,
 }
 
@@ -94,7 +94,7 @@ impl Engine {
             .with_default_features()
             .with_physical_optimizer_rule(Arc::new(YieldAfterMultipliers))
             .build();
-        let memory = TotalMemory::new(limits.total_memory);
+        let memory = Memory::new(&limits);
         let workers = workers::Workers::start(limits.target_partitions())?;
         Ok(Self { source, limits, template, runtime, memory, workers })
     }
@@ -156,7 +156,7 @@ impl Engine {
 
     /// The template with the statement's own catalog, clock and memory.
     fn state(&self, scope: &Scope, names: &catalog::Names) -> Result<SessionState> {
-        let memory = StatementMemory::new(self.limits.statement_memory, Arc::clone(&self.memory));
+        let memory = self.memory.statement(&scope.tenant);
         let runtime = RuntimeEnvBuilder::from_runtime_env(&self.runtime).with_memory_pool(memory).build_arc()?;
         let mut state = SessionStateBuilder::new_from_existing(self.template.clone())
             .with_session_id(scope.request_id.clone())

@@ -11,6 +11,7 @@ mod error;
 pub mod flight;
 pub mod iceberg;
 mod limits;
+mod memory;
 mod parameters;
 mod redaction;
 mod remote;
