@@ -9,7 +9,6 @@ pub mod transactions;
 pub mod upload;
 
 use std::future::Future;
-use std::sync::Arc;
 
 use contracts::CellId;
 use kit::database::Database;

@@ -49,7 +49,7 @@ impl Error {
     pub fn is_of_the_table(&self) -> bool {
         match self {
             Error::NoTableName | Error::TableTaken | Error::Columns(_) | Error::Progress(_) => true,
-            Error::Lakehouse(lakehouse::Error::Iceberg(_)) => true,
+            Error::Lakehouse(e @ lakehouse::Error::Iceberg(_)) => e.kind() != Kind::Unavailable,
             Error::Lakehouse(e) => {
                 matches!(e.kind(), Kind::Invalid | Kind::Forbidden | Kind::NotFound | Kind::TooLarge)
             }

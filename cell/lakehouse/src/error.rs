@@ -5,6 +5,8 @@ use std::time::Duration;
 use contracts::Generation;
 use kit::fault::{Fault, Kind};
 
+use crate::storage::WrappedError;
+
 pub type Result<T> = std::result::Result<T, Error>;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -76,6 +78,23 @@ impl Error {
     }
 }
 
+type Cause<'a> = &'a (dyn std::error::Error + 'static);
+
+fn failure_of_store(error: &iceberg::Error) -> Option<&object_store::Error> {
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        if let Some(store) = cause.downcast_ref() {
+            return Some(store);
+        }
+        // Neither of the two names what it wraps as its source, but that one's own source.
+        let wrapped = cause.downcast_ref::<WrappedError>().map(|wrapped| wrapped.0.as_ref() as Cause);
+        let inside =
+            cause.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref()).map(|inner| inner as Cause);
+        next = wrapped.or(inside).or_else(|| cause.source());
+    }
+    None
+}
+
 impl From<iceberg::Error> for Error {
     fn from(source: iceberg::Error) -> Self {
         Error::Iceberg(Box::new(source))
@@ -98,11 +117,13 @@ impl Fault for Error {
             Error::Refused { status: 403, .. } => Kind::Forbidden,
             Error::Refused { status: 429 | 503, .. } => Kind::Unavailable,
             Error::Refused { status, .. } if (400..500).contains(status) => Kind::Invalid,
-            Error::UnsafeStore(_)
-            | Error::Endpoint(_)
-            | Error::Iceberg(_)
-            | Error::Refused { .. }
-            | Error::Answer(_) => Kind::Internal,
+            // What Iceberg's library met may be the store's failure, and no fault of the metadata.
+            Error::Iceberg(error) => match failure_of_store(error) {
+                Some(object_store::Error::NotFound { .. }) => Kind::NotFound,
+                Some(_) => Kind::Unavailable,
+                None => Kind::Internal,
+            },
+            Error::UnsafeStore(_) | Error::Endpoint(_) | Error::Refused { .. } | Error::Answer(_) => Kind::Internal,
         }
     }
 

@@ -67,7 +67,14 @@ where
 {
     let (mut sent, mut refused, mut attempt) = (Sent::default(), None::<Commit>, 0);
     loop {
-        let table = catalog.load(scope, name).await.map_err(|error| sent.failure(error))?;
+        let table = match catalog.load(scope, name).await {
+            Ok(table) => table,
+            Err(error) => {
+                // Without the table a refusal stays unproven.
+                sent.doubtful |= refused.is_some();
+                return Err(sent.failure(error));
+            }
+        };
         if let Some(id) = sent.among(&table) {
             return Ok(Committed { table, snapshot_id: Some(id), doubtful: sent.doubtful });
         }

@@ -49,7 +49,7 @@ fn external(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Icebe
 
 /// `iceberg::Error::with_source` wants `Into<anyhow::Error>`, which a boxed error is not.
 #[derive(Debug)]
-struct WrappedError(Box<dyn std::error::Error + Send + Sync>);
+pub(crate) struct WrappedError(pub Box<dyn std::error::Error + Send + Sync>);
 
 impl std::fmt::Display for WrappedError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
