@@ -42,8 +42,8 @@ impl From<sqlx::Error> for DatabaseError {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
-            // 57P0x: the server is going down or starting; 53300: it has no connection left.
-            sqlx::Error::Database(e) if e.code().is_some_and(|c| c.starts_with("57P") || c == "53300") => {
+            // 57P0x: the server is going down or starting; class 53: it is out of disk, memory or connections.
+            sqlx::Error::Database(e) if e.code().is_some_and(|c| c.starts_with("57P") || c.starts_with("53")) => {
                 Self::Unavailable(error)
             }
             _ => Self::Statement(error),

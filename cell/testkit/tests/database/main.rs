@@ -52,6 +52,25 @@ async fn a_tenant_sees_and_writes_its_own_rows_only() -> Result<()> {
     Ok(())
 }
 
+/// 53100 is a full disk, 53200 no memory, 53300 no connection: the caller may come again. The server raises
+/// them itself here, so the error is the one its protocol carries.
+#[tokio::test]
+async fn a_server_out_of_resources_is_unavailable_and_not_broken() -> Result<()> {
+    let database = database().await?;
+    for (state, kind) in [
+        ("53100", Kind::Unavailable),
+        ("53200", Kind::Unavailable),
+        ("53300", Kind::Unavailable),
+        ("22012", Kind::Internal),
+    ] {
+        let mut tx = database.begin_system().await?;
+        let statement = format!("do $$ begin raise exception 'on purpose' using errcode = '{state}'; end $$");
+        let refused = sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *tx).await.unwrap_err();
+        assert_eq!(DatabaseError::from(refused).kind(), kind, "{state}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_older_generation_is_fenced_inside_the_transaction() -> Result<()> {
     let database = database().await?;
