@@ -4,6 +4,7 @@
 
 mod client;
 mod condition;
+mod family;
 mod folder;
 mod kafka;
 mod nats;
@@ -21,7 +22,7 @@ pub use kafka::{Kafka, kafka};
 pub use nats::{Nats, nats};
 pub use postgres::database;
 pub use programs::{binary, python};
-pub use proxy::{Mood, Proxy};
+pub use proxy::{Proxy, Weather};
 pub use scope::{scope, scope_with};
 pub use site::{Arrangement, Site};
 pub use suite::{Case, Suite};

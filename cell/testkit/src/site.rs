@@ -11,8 +11,8 @@ use stack::report::Reporter;
 pub use stack::site::Arrangement;
 use stack::site::{Description, Settings, Site as Stack, Until};
 
-use crate::folder;
 use crate::programs::binaries;
+use crate::{family, folder};
 
 const GLOBAL: &str = "global.global";
 const GLOBAL_STORE: &str = "global.postgres";
@@ -34,11 +34,17 @@ pub struct Site {
 impl Site {
     /// Two cells, the router and the global plane on real parts, in a temporary folder.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_as(async |_| Ok(())).await
+    }
+
+    /// The same, with settings of one's own: state folder and addresses are known, nothing runs yet.
+    pub async fn start_as(prepare: impl AsyncFnOnce(&mut Settings) -> anyhow::Result<()>) -> anyhow::Result<Self> {
         let state = folder::fresh("site")?;
         let mut settings = Settings::new(&state);
         let addresses = Addresses::spare()?;
         settings.addresses = addresses.addresses();
         settings.binaries = binaries()?;
+        prepare(&mut settings).await?;
         let stack = launch(&settings).await?;
         let description = stack.description().clone();
         Ok(Self {
@@ -123,6 +129,44 @@ impl Site {
         let stack = self.stack()?;
         futures::future::join_all(names.iter().map(|name| stack.supervisor().stop(name))).await;
         self.start_again(names).await
+    }
+
+    /// Names of the processes that begin with `prefix`: `shared-1.kafka`, or `shared-1.` for all of a cell.
+    pub fn processes(&self, prefix: &str) -> anyhow::Result<Vec<String>> {
+        let all = self.stack()?.supervisor().processes();
+        let names: Vec<String> = all.into_iter().map(|(name, _)| name).filter(|n| n.starts_with(prefix)).collect();
+        ensure!(!names.is_empty(), "no process {prefix} runs");
+        Ok(names)
+    }
+
+    /// SIGKILL, and nothing takes its place until [`Site::start_killed`].
+    pub async fn kill(&self, names: &[String]) -> anyhow::Result<()> {
+        let stack = self.stack()?;
+        futures::future::join_all(names.iter().map(|name| stack.supervisor().kill(name))).await;
+        Ok(())
+    }
+
+    /// Asks processes to stop, and waits until they have; the time that took.
+    pub async fn stop_processes(&self, names: &[String]) -> anyhow::Result<std::time::Duration> {
+        let (stack, begun) = (self.stack()?, std::time::Instant::now());
+        futures::future::join_all(names.iter().map(|name| stack.supervisor().stop(name))).await;
+        Ok(begun.elapsed())
+    }
+
+    /// Whether a process the site once had does not run any more.
+    pub fn has_ended(&self, name: &str) -> anyhow::Result<bool> {
+        let all = self.stack()?.supervisor().processes();
+        Ok(all.iter().find(|(known, _)| known == name).is_none_or(|(_, identity)| !identity.is_alive()))
+    }
+
+    /// A signal to processes and to all their children, whatever group those are in.
+    pub fn signal(&self, names: &[String], signal: nix::sys::signal::Signal) -> anyhow::Result<()> {
+        for (name, identity) in self.stack()?.supervisor().processes() {
+            if names.contains(&name) {
+                family::signal(identity.pid, signal);
+            }
+        }
+        Ok(())
     }
 
     pub async fn restart_cell(&self, cell: &str) -> anyhow::Result<()> {

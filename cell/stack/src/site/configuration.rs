@@ -61,20 +61,26 @@ pub(super) fn write_cell(
     let dir = layout.cell(&cell.name);
     private_dir(&dir.join("data"))?;
     let address = settings.addresses.cell(cell.number);
+    let detours = settings.detours.get(&cell.name).cloned().unwrap_or_default();
+    let postgres = detours.postgres.unwrap_or(SocketAddr::new(address, POSTGRES_PORT));
+    let url = |scheme, detour: Option<SocketAddr>, usual: String| match detour {
+        Some(detour) => text(format!("{scheme}://{detour}")),
+        None => text(usual),
+    };
     let content = table([
         ("cell", text(&cell.name)),
         ("address", text(address)),
         ("data_dir", path(&dir.join("data"))),
-        ("global_url", text(global_url(settings))),
+        ("global_url", url("https", detours.global, global_url(settings))),
         ("identity", folder(&dir.join("identity"))),
         ("secrets", folder(&dir.join("secrets"))),
-        ("postgres", Value::Table(table([("host", text(address)), ("port", port(POSTGRES_PORT))]))),
+        ("postgres", Value::Table(table([("host", text(postgres.ip())), ("port", port(postgres.port()))]))),
         ("kafka", Value::Table(table([("bootstrap", text(kafka.bootstrap()))]))),
-        ("nats", Value::Table(table([("url", text(nats.url()))]))),
+        ("nats", Value::Table(table([("url", url("nats", detours.nats, nats.url()))]))),
         (
             "bucket",
             Value::Table(table([
-                ("endpoint", text(bucket.endpoint())),
+                ("endpoint", url("http", detours.bucket, bucket.endpoint())),
                 ("region", text(ceph::REGION)),
                 ("name", text(ceph::BUCKET)),
                 ("access_key", text(bucket.access_key())),

@@ -15,8 +15,8 @@ use futures::future::try_join_all;
 
 pub use memory::{Memory, ProcessMemory};
 pub use settings::{
-    Arrangement, CellDescription, CellKind, CellPlan, Description, GlobalDescription, Layout, RouterDescription,
-    Settings,
+    Arrangement, CellDescription, CellKind, CellPlan, Description, Detours, GlobalDescription, Layout,
+    RouterDescription, Settings,
 };
 
 use crate::driver::{Change, Driver};

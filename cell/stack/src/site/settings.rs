@@ -1,6 +1,7 @@
 //! What a site consists of, where its state lies, and the file that says so.
 
-use std::net::IpAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,16 @@ pub enum Arrangement {
     Apart,
 }
 
+/// Where a cell's own processes reach a server when that is not where it listens: something stands
+/// between, a proxy for example.
+#[derive(Debug, Clone, Default)]
+pub struct Detours {
+    pub postgres: Option<SocketAddr>,
+    pub nats: Option<SocketAddr>,
+    pub bucket: Option<SocketAddr>,
+    pub global: Option<SocketAddr>,
+}
+
 /// Everything needed to start a site.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -51,6 +62,8 @@ pub struct Settings {
     pub arrangement: Arrangement,
     /// Most bytes a cell's bucket may hold.
     pub bucket_quota_bytes: u64,
+    /// By cell.
+    pub detours: BTreeMap<String, Detours>,
 }
 
 impl Settings {
@@ -68,6 +81,7 @@ impl Settings {
             binaries,
             arrangement: Arrangement::Together,
             bucket_quota_bytes: 20 << 30,
+            detours: BTreeMap::new(),
         }
     }
 }

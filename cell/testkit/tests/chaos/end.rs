@@ -1,0 +1,66 @@
+//! Ends in order: a stop under load, a rolling restart, a cold start without the global plane.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use testkit::{Arrangement, Case};
+
+use crate::load::Load;
+use crate::verdict::{exactly_once, recovered};
+use crate::world::{SHARED, World};
+
+/// A process gives up its drain after 20 s.
+const DEADLINE: Duration = Duration::from_secs(25);
+
+pub fn cases() -> Vec<Case<World>> {
+    vec![
+        Case { name: "end::a_stop_under_load_loses_nothing", run: |world| Box::pin(stop_under_load(world)) },
+        Case { name: "end::a_cold_start_without_the_global_plane", run: |world| Box::pin(cold_alone(world)) },
+    ]
+}
+
+async fn stop_under_load(world: Arc<World>) -> anyhow::Result<()> {
+    world.site.arrange(SHARED, Arrangement::Together).await?;
+    world.renew().await?;
+    let (here, there) = tokio::try_join!(Load::start(&world.here), Load::start(&world.there))?;
+    let names = world.site.processes("shared-1.cell")?;
+    let took = world.site.stop_processes(&names).await?;
+    world.site.start_killed(&names).await?;
+    let (_, probes) = recovered(&here.tenant, &here.stream, &here.table).await?;
+    let (tenant, _, table, mut record) = here.stop().await?;
+    record.accepted.extend(&probes.accepted);
+    record.doubtful.extend(&probes.doubtful);
+    exactly_once(&tenant, &table, &record).await?;
+    let (_, _, _, other) = there.stop().await?;
+    println!(
+        "    stopped after {:.1} s under load; {} of {} calls failed meanwhile",
+        took.as_secs_f64(),
+        record.failures.len(),
+        record.calls
+    );
+    ensure!(took < DEADLINE, "the stop took {took:?}");
+    ensure!(other.failures.is_empty(), "the other cell failed: {:?}", other.failures);
+    Ok(())
+}
+
+/// Router and cells know what they need from their own disks.
+async fn cold_alone(world: Arc<World>) -> anyhow::Result<()> {
+    world.renew().await?;
+    let tenant = world.here.clone();
+    world.site.stop_global().await?;
+    let alone = async {
+        world.site.restart_cell(SHARED).await.context("the cell does not start alone")?;
+        world.site.restart_router().await.context("the router does not start alone")?;
+        let load = Load::start(&tenant).await?;
+        let (_, probes) = recovered(&load.tenant, &load.stream, &load.table).await?;
+        let (tenant, _, table, mut record) = load.stop().await?;
+        record.accepted.extend(&probes.accepted);
+        exactly_once(&tenant, &table, &record).await?;
+        ensure!(record.failures.is_empty(), "{:?}", record.failures);
+        Ok(())
+    };
+    let outcome = alone.await;
+    world.site.start_global().await?;
+    outcome
+}

@@ -1,0 +1,33 @@
+//! What breaks, and that nothing is lost by it: every dependency with every fault, while rows come in and
+//! statements run. Not part of `cargo test`: `make chaos`, or `make chaos CASES="postgres kafka::kill"`.
+//!
+//! A case pushes and asks in the shared cell and in the other one, breaks something under the shared cell,
+//! mends it, and then checks both: see [`verdict`].
+
+mod end;
+mod fault;
+mod load;
+mod matrix;
+#[path = "../site/rows.rs"]
+#[allow(dead_code)]
+mod rows;
+mod verdict;
+mod world;
+
+use std::process::ExitCode;
+
+use testkit::Suite;
+
+fn main() -> ExitCode {
+    kit::tls::install_provider();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut cases = matrix::cases();
+    cases.extend(end::cases());
+    runtime.block_on(Suite::new(cases).run(world::World::start, world::World::stop))
+}
