@@ -26,4 +26,4 @@ pub use proxy::{Proxy, Weather};
 pub use scope::{scope, scope_with};
 pub use site::{Arrangement, Site};
 pub use suite::{Case, Suite};
-pub use tenants::{Admin, ClientSecret, Tenant};
+pub use tenants::{Admin, ClientSecret, Tenant, token};

@@ -9,8 +9,9 @@ use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance, StreamConsumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tokio::time::Instant;
 
 use super::{RecordView, reader_config};
 use crate::BusError;
@@ -63,15 +64,19 @@ impl DataConsumer {
         wait: Duration,
         mut visit: impl FnMut(u64, RecordView<'_>),
     ) -> Result<usize, BusError> {
-        let mut records = 0;
+        let (mut records, deadline) = (0, Instant::now() + wait);
         while records < max {
             let next = if records == 0 {
-                tokio::time::timeout(wait, self.inner.recv()).await.ok()
+                tokio::time::timeout_at(deadline, self.inner.recv()).await.ok()
             } else {
                 self.inner.recv().now_or_never()
             };
-            let Some(next) = next else { break };
-            let message = next.map_err(|e| BusError::of(self.topic, e))?;
+            let message = match next {
+                None => break,
+                Some(Ok(message)) => message,
+                Some(Err(error)) if is_passing(&error) => continue,
+                Some(Err(error)) => return Err(BusError::of(self.topic, error)),
+            };
             // The callback ran inside `recv`, before this message was handed out.
             let epoch = self.inner.context().assignment.lock().epoch;
             visit(epoch, RecordView::new(&message));
@@ -119,6 +124,13 @@ impl DataConsumer {
         }
         Ok(list)
     }
+}
+
+/// The library reconnects by itself. While the brokers are away it queues such a word every second, and
+/// whoever paused at each would still be pausing long after they are back.
+fn is_passing(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, Resolve};
+    matches!(error.rdkafka_error_code(), Some(AllBrokersDown | BrokerTransportFailure | Resolve))
 }
 
 struct Hooks {

@@ -60,6 +60,18 @@ pub struct Outcome {
 struct Disks(Vec<PathBuf>);
 
 impl Disks {
+    /// Those of a run that was killed stand in the way of removing its folder.
+    fn take_away_leftovers() {
+        let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+        for folder in mounts.lines().filter_map(|line| line.split(' ').nth(1)) {
+            let Some((_, rest)) = folder.split_once("/cytoplane-test-") else { continue };
+            let alive = rest.split('/').next().is_some_and(|pid| Path::new("/proc").join(pid).exists());
+            if !alive {
+                let _ = std::process::Command::new("umount").arg("-l").arg(folder).status();
+            }
+        }
+    }
+
     /// Needs root.
     fn mount(&mut self, folder: PathBuf) -> anyhow::Result<()> {
         std::fs::create_dir_all(&folder)?;
@@ -86,6 +98,7 @@ impl Drop for Disks {
 
 impl World {
     pub async fn start() -> anyhow::Result<Self> {
+        Disks::take_away_leftovers();
         let (mut disks, mut ways, mut postgres) = (Disks::default(), None, None);
         let site = Site::start_as(async |settings: &mut Settings| {
             for folder in

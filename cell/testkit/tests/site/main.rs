@@ -7,10 +7,14 @@ mod bodies;
 mod buses;
 mod clients;
 mod data;
+mod databases;
 mod demo;
 mod doors;
 mod faults;
+mod flight;
+mod matrix;
 mod openapi;
+mod prefixes;
 mod rows;
 mod statements;
 mod strangers;
@@ -60,6 +64,13 @@ fn cases() -> Vec<Case<World>> {
         tokens::a_missing_scope_is_refused,
         tokens::a_revoked_token_is_refused,
         tokens::an_expired_token_is_refused,
+        matrix::no_route_opens_without_a_token_of_the_tenant,
+        matrix::no_route_opens_without_its_scope,
+        matrix::no_stranger_reaches_anything_at_the_global_plane,
+        flight::no_call_is_answered_without_a_token,
+        databases::a_role_sees_no_row_without_a_tenant,
+        databases::a_role_opens_no_other_database,
+        prefixes::credentials_end_at_the_tenants_prefix,
         strangers::a_foreign_id_is_like_an_absent_one,
         strangers::a_foreign_warehouse_is_refused,
         strangers::lists_show_only_ones_own,

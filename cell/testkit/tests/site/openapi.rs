@@ -12,6 +12,8 @@ pub struct Route {
     pub template: String,
     /// Media types of the body, if it takes one.
     pub bodies: Vec<String>,
+    /// The scope it says it needs.
+    pub scope: Option<String>,
 }
 
 /// Every route that can be called through the gateway.
@@ -36,13 +38,14 @@ async fn described(tenant: &Tenant) -> anyhow::Result<Vec<Route>> {
             let Some(method) = method(name) else { continue };
             let content = operation["requestBody"]["content"].as_object();
             let bodies = content.map(|c| c.keys().cloned().collect()).unwrap_or_default();
-            routes.push(Route { method, template: template.clone(), bodies });
+            let scope = operation["x-cyto-scope"].as_str().map(str::to_owned);
+            routes.push(Route { method, template: template.clone(), bodies, scope });
         }
     }
     Ok(routes)
 }
 
-fn method(name: &str) -> Option<Method> {
+pub fn method(name: &str) -> Option<Method> {
     match name {
         "get" => Some(Method::GET),
         "put" => Some(Method::PUT),

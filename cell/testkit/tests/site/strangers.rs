@@ -13,7 +13,7 @@ use crate::rows;
 use crate::world::{Secrets, World};
 
 /// A foreign value of a parameter: known to be real, to somebody else.
-fn foreign(secrets: &Secrets, parameter: &str) -> Option<String> {
+pub fn foreign(secrets: &Secrets, parameter: &str) -> Option<String> {
     Some(match parameter {
         "dataset" | "dataset_id" => secrets.dataset.clone(),
         "tx" | "transaction" | "transaction_id" => secrets.transaction.clone(),
@@ -24,7 +24,7 @@ fn foreign(secrets: &Secrets, parameter: &str) -> Option<String> {
 }
 
 /// A value of the same form that belongs to nobody.
-fn absent(parameter: &str) -> Option<String> {
+pub fn absent(parameter: &str) -> Option<String> {
     Some(match parameter {
         "dataset" | "dataset_id" | "tx" | "transaction" | "transaction_id" | "stream" | "stream_id" | "sink" | "id" => {
             Uuid::now_v7().to_string()
@@ -51,7 +51,7 @@ fn neutral(parameter: &str) -> Option<String> {
 }
 
 /// Sends a body that is well formed, so that the answer is about the id.
-async fn ask(tenant: &Tenant, route: &Route, path: &str) -> anyhow::Result<Answer> {
+pub async fn ask(tenant: &Tenant, route: &Route, path: &str) -> anyhow::Result<Answer> {
     let mut request = tenant.request(route.method.clone(), path);
     if let Some(kind) = route.bodies.first() {
         request = request.header("content-type", kind).body(if route.takes_json() { "{}" } else { "" });
