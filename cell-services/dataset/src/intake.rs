@@ -5,11 +5,13 @@ pub mod csv;
 pub mod ndjson;
 pub mod parquet;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use ::arrow::array::RecordBatch;
 use ::arrow::datatypes::SchemaRef;
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::stream::{BoxStream, StreamExt};
 use lakehouse::TenantBucket;
 use object_store::ObjectStoreExt;
@@ -77,8 +79,21 @@ impl Shape {
     }
 }
 
+/// A library that dies of a file has refused it: nothing of the file is kept, so nothing is half done.
+async fn guarded<T>(source: &Source, reading: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(|_| Err(unsound(&source.name)))
+}
+
+fn unsound(file: &str) -> Error {
+    Error::unreadable(file, "its bytes are not sound")
+}
+
 /// Infers the columns of a file from its beginning.
 pub async fn infer(source: &Source, dialect: &Dialect, settings: &Settings) -> Result<Shape, Error> {
+    guarded(source, inferred(source, dialect, settings)).await
+}
+
+async fn inferred(source: &Source, dialect: &Dialect, settings: &Settings) -> Result<Shape, Error> {
     match source.format {
         Format::Csv => {
             csv::infer(source, &sample(source, settings).await?, dialect, settings.columns).map(Shape::Columns)
@@ -90,6 +105,13 @@ pub async fn infer(source: &Source, dialect: &Dialect, settings: &Settings) -> R
 
 /// The rows of a file, with text read into `columns`.
 pub async fn rows(source: &Source, columns: &[Column], dialect: &Dialect, settings: &Settings) -> Result<Rows, Error> {
+    let rows = guarded(source, begun(source, columns, dialect, settings)).await?;
+    let name = source.name.clone();
+    let whole = AssertUnwindSafe(rows).catch_unwind();
+    Ok(whole.map(move |row| row.unwrap_or_else(|_| Err(unsound(&name)))).boxed())
+}
+
+async fn begun(source: &Source, columns: &[Column], dialect: &Dialect, settings: &Settings) -> Result<Rows, Error> {
     match source.format {
         Format::Csv => {
             let header = csv::header(source, &sample(source, settings).await?, dialect)?;

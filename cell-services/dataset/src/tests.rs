@@ -1,3 +1,4 @@
+mod hostile;
 mod intake;
 mod postgres;
 mod values;

@@ -27,6 +27,8 @@ pub enum Error {
     Columns(String),
     #[error(transparent)]
     Progress(#[from] ProgressError),
+    #[error("the table's files could not be processed")]
+    Panicked,
     #[error("the service is stopping")]
     Stopping,
     #[error(transparent)]
@@ -48,7 +50,7 @@ impl Error {
     /// and waited for.
     pub fn is_of_the_table(&self) -> bool {
         match self {
-            Error::NoTableName | Error::TableTaken | Error::Columns(_) | Error::Progress(_) => true,
+            Error::NoTableName | Error::TableTaken | Error::Columns(_) | Error::Progress(_) | Error::Panicked => true,
             Error::Lakehouse(e @ lakehouse::Error::Iceberg(_)) => e.kind() != Kind::Unavailable,
             Error::Lakehouse(e) => {
                 matches!(e.kind(), Kind::Invalid | Kind::Forbidden | Kind::NotFound | Kind::TooLarge)
@@ -63,7 +65,9 @@ impl Fault for Error {
         match self {
             Error::NoSink => Kind::NotFound,
             Error::Streaming(_) | Error::Stopping => Kind::Unavailable,
-            Error::StreamingRefused(_) | Error::StreamingUnread(_) | Error::Progress(_) => Kind::Internal,
+            Error::StreamingRefused(_) | Error::StreamingUnread(_) | Error::Progress(_) | Error::Panicked => {
+                Kind::Internal
+            }
             Error::NoTableName | Error::TableTaken | Error::Columns(_) => Kind::Conflict,
             Error::Lakehouse(e) => e.kind(),
             Error::DataBus(e) => e.kind(),
@@ -81,6 +85,7 @@ impl Fault for Error {
             Error::TableTaken => "sink/table-taken",
             Error::Columns(_) => "sink/columns",
             Error::Progress(_) => "sink/progress",
+            Error::Panicked => "sink/panicked",
             Error::Stopping => "sink/stopping",
             Error::Lakehouse(e) => e.code(),
             Error::DataBus(e) => e.code(),

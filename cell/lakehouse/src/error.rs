@@ -80,11 +80,15 @@ impl Error {
 
 type Cause<'a> = &'a (dyn std::error::Error + 'static);
 
-fn failure_of_store(error: &iceberg::Error) -> Option<&object_store::Error> {
+/// The kind of the failure of ours that Iceberg's library passed on, if it was one.
+fn kind_within(error: &iceberg::Error) -> Option<Kind> {
     let mut next = std::error::Error::source(error);
     while let Some(cause) = next {
-        if let Some(store) = cause.downcast_ref() {
-            return Some(store);
+        match (cause.downcast_ref::<Error>(), cause.downcast_ref()) {
+            (Some(own), _) => return Some(own.kind()),
+            (_, Some(object_store::Error::NotFound { .. })) => return Some(Kind::NotFound),
+            (_, Some(_)) => return Some(Kind::Unavailable),
+            (None, None) => {}
         }
         // Neither of the two names what it wraps as its source, but that one's own source.
         let wrapped = cause.downcast_ref::<WrappedError>().map(|wrapped| wrapped.0.as_ref() as Cause);
@@ -118,11 +122,7 @@ impl Fault for Error {
             Error::Refused { status: 429 | 503, .. } => Kind::Unavailable,
             Error::Refused { status, .. } if (400..500).contains(status) => Kind::Invalid,
             // What Iceberg's library met may be the store's failure, and no fault of the metadata.
-            Error::Iceberg(error) => match failure_of_store(error) {
-                Some(object_store::Error::NotFound { .. }) => Kind::NotFound,
-                Some(_) => Kind::Unavailable,
-                None => Kind::Internal,
-            },
+            Error::Iceberg(error) => kind_within(error).unwrap_or(Kind::Internal),
             Error::UnsafeStore(_) | Error::Endpoint(_) | Error::Refused { .. } | Error::Answer(_) => Kind::Internal,
         }
     }

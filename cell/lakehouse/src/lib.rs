@@ -18,6 +18,7 @@ pub mod schema;
 pub mod snapshot;
 mod storage;
 mod totals;
+mod untrusted;
 pub mod write;
 
 #[cfg(test)]

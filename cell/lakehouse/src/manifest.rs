@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::bucket::TenantBucket;
 use crate::error::{Error, Result};
+use crate::untrusted;
 
 /// Manifests read at the same time.
 const READERS: usize = 8;
@@ -24,7 +25,8 @@ pub(crate) async fn list(
     if snapshot.encryption_key_id().is_some() {
         return Err(Error::Unsupported("encrypted tables"));
     }
-    let bytes = bucket.get(snapshot.manifest_list()).await?;
+    let bytes = bucket.get_up_to(snapshot.manifest_list(), untrusted::MANIFEST_BYTES).await?;
+    untrusted::check_avro(&bytes)?;
     let list = ManifestList::parse_with_version(&bytes, table.format_version())?;
     Ok(list.consume_entries().into_iter().collect())
 }

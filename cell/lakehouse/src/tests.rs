@@ -1,5 +1,6 @@
 //! The write path and the scan against a store in memory.
 
+mod hostile;
 mod values;
 
 use std::collections::HashMap;

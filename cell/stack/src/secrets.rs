@@ -23,6 +23,17 @@ impl Secrets {
         &self.dir
     }
 
+    /// Keeps a secret that somebody else made.
+    pub fn put(&self, name: &str, secret: &Secret) -> Result<()> {
+        write_private(&self.dir.join(name), secret.expose().as_bytes()).map(|_| ())
+    }
+
+    /// The secret of this name, if it is there.
+    pub fn get(&self, name: &str) -> Result<Option<Secret>> {
+        let path = self.dir.join(name);
+        path.exists().then(|| Secret::read(&path).at("cannot read the secret", &path)).transpose()
+    }
+
     /// The secret of this name; 32 random bytes in hex if it does not exist yet.
     pub fn get_or_make(&self, name: &str) -> Result<Secret> {
         let path = self.dir.join(name);

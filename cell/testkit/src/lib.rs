@@ -6,6 +6,7 @@ mod client;
 mod condition;
 mod family;
 mod folder;
+mod hostile;
 mod kafka;
 mod nats;
 mod postgres;
@@ -18,6 +19,7 @@ mod tenants;
 
 pub use client::{Answer, Http};
 pub use condition::{eventually, within};
+pub use hostile::hostile;
 pub use kafka::{Kafka, kafka};
 pub use nats::{Nats, nats};
 pub use postgres::database;

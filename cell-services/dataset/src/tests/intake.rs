@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::intake::{self, Dialect, Shape, Source};
 use crate::ops::encode::Encoder;
 
-async fn source(format: Format, bytes: impl Into<Bytes>) -> Source {
+pub async fn source(format: Format, bytes: impl Into<Bytes>) -> Source {
     let bytes = bytes.into();
     let bucket = Bucket::over(Arc::new(InMemory::new()), "b").tenant(&TenantId::new("acme").unwrap());
     let location = bucket.location("datasets/x");
@@ -24,7 +24,7 @@ async fn source(format: Format, bytes: impl Into<Bytes>) -> Source {
     Source { bucket, object, bytes: length, name: "file".into(), format }
 }
 
-async fn read_as(source: &Source, settings: &Settings) -> Result<(Vec<Column>, Vec<RecordBatch>), Error> {
+pub async fn read_as(source: &Source, settings: &Settings) -> Result<(Vec<Column>, Vec<RecordBatch>), Error> {
     let dialect = Dialect::default();
     let columns = match intake::infer(source, &dialect, settings).await? {
         Shape::Columns(columns) => columns,

@@ -1,12 +1,13 @@
 //! The sink's one loop: read, and commit when a commit is due.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::events::STREAMING_RECORD_ACCEPTED;
 use event_bus_data::{Letter, Position, Reason};
 use futures::future::try_join_all;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use kit::fault::chain;
 use kit::{Fault, Kind};
 use tokio::time::Instant;
@@ -125,7 +126,7 @@ async fn commit_stream(
     let attempts = if sink.tables.is_spoilt(&rows.tenant, stream) { 1 } else { sink.settings.attempts };
     let outcome = loop {
         let scope = sink.scope(&rows.tenant, rows.generation);
-        match commit(sink, &scope, stream, &rows, topic).await {
+        match guarded(commit(sink, &scope, stream, &rows, topic)).await {
             Ok(outcome) => break outcome,
             Err(error) if error.is_of_the_table() && faults + 1 >= attempts => {
                 // A table ahead of us may be right, and the topic another by now.
@@ -152,6 +153,11 @@ async fn commit_stream(
             Ok(())
         }
     }
+}
+
+/// A file that a library cannot take is one table's fault, not the end of the cell's sink.
+async fn guarded(work: impl Future<Output = Result<Option<Outcome>, Error>>) -> Result<Option<Outcome>, Error> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or(Err(Error::Panicked))
 }
 
 /// After the commit: what fails here is made up for by the next commit of the stream.

@@ -1,6 +1,7 @@
 //! From a body to rows: NDJSON as it is, Arrow turned into the same lines.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::buffer::Buffer;
@@ -85,7 +86,9 @@ impl RowReader {
                 Line::Row(row) => Row::Json(row),
                 Line::TooLong => Row::TooLong,
             })),
-            RowReader::Arrow(rows) => rows.next_row(),
+            // The library dies of some bytes; the row it was at is then no row, and the body ends there.
+            RowReader::Arrow(rows) => catch_unwind(AssertUnwindSafe(|| rows.next_row()))
+                .unwrap_or_else(|_| Err(Error::Arrow("its bytes are not sound".to_owned()))),
         }
     }
 }
@@ -305,6 +308,36 @@ mod tests {
         }
         reader.end().unwrap();
         rows
+    }
+
+    /// Rows or a refusal; at most what a body may hold in memory, and no panic.
+    #[test]
+    fn a_spoilt_body_is_read_or_refused() {
+        let (arrow, json) = (
+            ipc(),
+            br#"{"id":1,"name":"a\nb","at":"2013-01-01T10:00:00Z"}
+{"id":2,"deep":[[1,{"a":null}]],"ratio":1e308}
+"#,
+        );
+        for (form, good, count) in [(Form::Arrow, arrow.as_slice(), 3_000), (Form::Ndjson, json.as_slice(), 3_000)] {
+            let mut refused = 0;
+            for bytes in testkit::hostile(&[good], count) {
+                let mut reader = RowReader::new(form);
+                let mut read = || -> Result<usize, Error> {
+                    let mut rows = 0;
+                    for chunk in bytes.chunks(97) {
+                        reader.feed(Bytes::copy_from_slice(chunk))?;
+                        while reader.next_row()?.is_some() {
+                            rows += 1;
+                        }
+                    }
+                    reader.end()?;
+                    Ok(rows)
+                };
+                refused += usize::from(read().is_err());
+            }
+            assert!(form == Form::Ndjson || refused > count / 2, "{refused} of {count} refused");
+        }
     }
 
     #[test]

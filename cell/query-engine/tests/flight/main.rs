@@ -1,6 +1,7 @@
 //! The Flight SQL server over a bucket in memory, met by a client over the wire.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod hostile;
 mod protocol;
 mod refusals;
 mod scan;

@@ -20,6 +20,8 @@ use crate::secrets::Secrets;
 pub const NAME: &str = "warehouse";
 const USER: &str = "cell";
 const ROLE: &str = "warehouse";
+/// Name of the user's secret key among the cell's secrets.
+const SECRET: &str = "bucket.secret";
 const SIGNATURE_LIFE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone)]
@@ -30,7 +32,7 @@ pub struct Bucket {
     tenant: String,
     quota_bytes: u64,
     access_key: String,
-    secret: Secret,
+    secrets: Secrets,
     /// What was applied last, so that a warm start asks one question only.
     applied: PathBuf,
 }
@@ -45,7 +47,7 @@ impl Bucket {
             tenant: cell.replace('-', "_"),
             quota_bytes,
             access_key,
-            secret: secrets.get_or_make("bucket.secret")?,
+            secrets: secrets.clone(),
             applied: dir.join("bucket.applied"),
         })
     }
@@ -95,10 +97,12 @@ impl Bucket {
 
     async fn provision(&self) -> Result<()> {
         if self.ask(&["user", "info", "--uid", USER]).await.is_none() {
-            let mut create = self.admin(&["user", "create", "--uid", USER, "--display-name", &self.tenant]);
-            create.args(["--access-key", &self.access_key, "--secret-key", self.secret.expose()]);
-            run("radosgw-admin user create", create).await?;
+            let create =
+                ["user", "create", "--uid", USER, "--display-name", &self.tenant, "--access-key", &self.access_key];
+            // The gateway makes the secret: one of ours would stand in a command line for all to read.
+            self.tell(&[create.as_slice(), &["--gen-secret"]].concat()).await?;
         }
+        self.keep_secret().await?;
         let quota = self.quota_bytes.to_string();
         self.tell(&["quota", "set", "--quota-scope=user", "--uid", USER, "--max-size", &quota]).await?;
         self.tell(&["quota", "enable", "--quota-scope=user", "--uid", USER]).await?;
@@ -120,11 +124,21 @@ impl Bucket {
         self.create_bucket().await
     }
 
+    async fn keep_secret(&self) -> Result<()> {
+        let user = self.ask(&["user", "info", "--uid", USER]).await.unwrap_or_default();
+        let keys = user["keys"].as_array().into_iter().flatten();
+        let own =
+            keys.filter(|key| key["access_key"] == self.access_key.as_str()).find_map(|key| key["secret_key"].as_str());
+        let secret = own.ok_or_else(|| Error::refused(&self.name, "the user has no such key"))?;
+        self.secrets.put(SECRET, &Secret::new(secret))
+    }
+
     fn signed(&self) -> Result<(rusty_s3::Bucket, Credentials)> {
         let url = self.endpoint().parse().map_err(|e| Error::refused(&self.name, e))?;
         let bucket =
             rusty_s3::Bucket::new(url, UrlStyle::Path, NAME, REGION).map_err(|e| Error::refused(&self.name, e))?;
-        Ok((bucket, Credentials::new(self.access_key.as_str(), self.secret.expose())))
+        let secret = self.secrets.get(SECRET)?.ok_or_else(|| Error::refused(&self.name, "it was not made yet"))?;
+        Ok((bucket, Credentials::new(self.access_key.as_str(), secret.expose())))
     }
 
     async fn create_bucket(&self) -> Result<()> {

@@ -16,6 +16,7 @@ mod matrix;
 mod openapi;
 mod prefixes;
 mod rows;
+mod secrets;
 mod statements;
 mod strangers;
 mod tokens;
@@ -101,6 +102,8 @@ fn cases() -> Vec<Case<World>> {
         faults::known_tenants_work_without_the_global_plane,
         faults::a_killed_cell_keeps_acknowledged_rows,
         faults::a_killed_site_comes_back_with_its_data,
+        secrets::no_credential_lies_open,
+        secrets::no_file_with_a_credential_opens_to_others,
     ]
 }
 
