@@ -27,7 +27,8 @@ pub(crate) async fn list(
     }
     let bytes = bucket.get_up_to(snapshot.manifest_list(), untrusted::MANIFEST_BYTES).await?;
     untrusted::check_avro(&bytes)?;
-    let list = ManifestList::parse_with_version(&bytes, table.format_version())?;
+    let list =
+        untrusted::surviving(async { ManifestList::parse_with_version(&bytes, table.format_version()) }).await??;
     Ok(list.consume_entries().into_iter().collect())
 }
 
@@ -41,7 +42,7 @@ pub(crate) async fn live_entries(
         .map(|manifest| {
             let files = files.clone();
             async move {
-                let (entries, _) = manifest.load_manifest(&files).await?.into_parts();
+                let (entries, _) = untrusted::surviving(manifest.load_manifest(&files)).await??.into_parts();
                 let live = entries.into_iter().filter(|entry| entry.is_alive()).collect();
                 Ok::<_, Error>((Arc::new(manifest), live))
             }

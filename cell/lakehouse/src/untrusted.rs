@@ -4,6 +4,9 @@
 //! whole. So its blocks are unpacked here first, into nothing, and counted.
 
 use std::io::Read;
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt;
 
 use crate::error::{Error, Result};
 
@@ -44,6 +47,11 @@ fn check_avro_within(file: &[u8], limit: u64) -> Result<()> {
         rest.take(SYNC_BYTES)?;
     }
     Ok(())
+}
+
+/// A library that dies of a file has refused it.
+pub async fn surviving<T>(reading: impl Future<Output = T>) -> Result<T> {
+    AssertUnwindSafe(reading).catch_unwind().await.map_err(|_| damaged())
 }
 
 fn damaged() -> Error {

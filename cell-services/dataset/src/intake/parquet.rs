@@ -7,7 +7,7 @@ use futures::stream::{StreamExt, TryStreamExt};
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::async_reader::ParquetObjectReader;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
 use super::{BATCH_ROWS, Rows, Source};
 use crate::config::Settings;
@@ -27,6 +27,10 @@ async fn open(
     let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(|error| failure(&name, error))?;
     check_names(builder.schema().fields().iter().map(|field| field.name().as_str()), settings.columns)
         .map_err(|error| Error::Columns { file: source.name.clone(), source: error })?;
+    if builder.metadata().row_groups().iter().flat_map(|group| group.columns()).any(|c| leads_outside(c, source.bytes))
+    {
+        return Err(Error::unreadable(&source.name, "it is not sound Parquet: a column lies outside of the file"));
+    }
     let large = builder
         .metadata()
         .row_groups()
@@ -43,6 +47,12 @@ async fn open(
         }
         None => Ok(builder),
     }
+}
+
+/// The store would refuse to read there, and its refusal looks like its own failure.
+fn leads_outside(column: &ColumnChunkMetaData, bytes: u64) -> bool {
+    let (start, length) = column.byte_range();
+    start.checked_add(length).is_none_or(|end| end > bytes)
 }
 
 /// The file's own columns.
