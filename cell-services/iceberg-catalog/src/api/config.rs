@@ -48,7 +48,8 @@ const ENDPOINTS: &[&str] = &[
 ];
 
 #[utoipa::path(get, path = "/iceberg/v1/config", tag = "iceberg-catalog", operation_id = "catalogConfig", params(Warehouse),
-    responses((status = 200, body = CatalogConfig)))]
+    responses((status = 200, body = CatalogConfig)),
+    extensions(("x-cyto-scope" = json!("catalog:read"))))]
 pub async fn config(
     State(app): State<App>,
     Caller(scope): Caller,

@@ -45,7 +45,8 @@ pub struct NamespaceView {
 }
 
 #[utoipa::path(get, path = "/iceberg/v1/{prefix}/namespaces", tag = "iceberg-catalog", operation_id = "listNamespaces",
-    params(("prefix" = String, Path), Below, PageRequest), responses((status = 200, body = NamespaceList)))]
+    params(("prefix" = String, Path), Below, PageRequest), responses((status = 200, body = NamespaceList)),
+    extensions(("x-cyto-scope" = json!("catalog:read"))))]
 pub async fn list(
     State(app): State<App>,
     Caller(scope): Caller,
@@ -63,7 +64,8 @@ pub async fn list(
 }
 
 #[utoipa::path(post, path = "/iceberg/v1/{prefix}/namespaces", tag = "iceberg-catalog", operation_id = "createNamespace",
-    params(("prefix" = String, Path)), request_body = NewNamespace, responses((status = 200, body = NamespaceView)))]
+    params(("prefix" = String, Path)), request_body = NewNamespace, responses((status = 200, body = NamespaceView)),
+    extensions(("x-cyto-scope" = json!("catalog:write"))))]
 pub async fn create(
     State(app): State<App>,
     Caller(scope): Caller,
@@ -77,7 +79,8 @@ pub async fn create(
 }
 
 #[utoipa::path(get, path = "/iceberg/v1/{prefix}/namespaces/{namespace}", tag = "iceberg-catalog", operation_id = "loadNamespace",
-    params(("prefix" = String, Path), ("namespace" = String, Path)), responses((status = 200, body = NamespaceView)))]
+    params(("prefix" = String, Path), ("namespace" = String, Path)), responses((status = 200, body = NamespaceView)),
+    extensions(("x-cyto-scope" = json!("catalog:read"))))]
 pub async fn load(
     State(app): State<App>,
     Caller(scope): Caller,
@@ -89,7 +92,8 @@ pub async fn load(
 }
 
 #[utoipa::path(head, path = "/iceberg/v1/{prefix}/namespaces/{namespace}", tag = "iceberg-catalog", operation_id = "namespaceExists",
-    params(("prefix" = String, Path), ("namespace" = String, Path)), responses((status = 204)))]
+    params(("prefix" = String, Path), ("namespace" = String, Path)), responses((status = 204)),
+    extensions(("x-cyto-scope" = json!("catalog:read"))))]
 pub async fn exists(
     State(app): State<App>,
     Caller(scope): Caller,
@@ -100,7 +104,8 @@ pub async fn exists(
 }
 
 #[utoipa::path(delete, path = "/iceberg/v1/{prefix}/namespaces/{namespace}", tag = "iceberg-catalog", operation_id = "dropNamespace",
-    params(("prefix" = String, Path), ("namespace" = String, Path)), responses((status = 204)))]
+    params(("prefix" = String, Path), ("namespace" = String, Path)), responses((status = 204)),
+    extensions(("x-cyto-scope" = json!("catalog:write"))))]
 pub async fn drop(
     State(app): State<App>,
     Caller(scope): Caller,
@@ -111,7 +116,8 @@ pub async fn drop(
 }
 
 #[utoipa::path(post, path = "/iceberg/v1/{prefix}/namespaces/{namespace}/properties", tag = "iceberg-catalog", operation_id = "updateNamespaceProperties",
-    params(("prefix" = String, Path), ("namespace" = String, Path)), request_body = Object, responses((status = 200, body = PropertiesChanged)))]
+    params(("prefix" = String, Path), ("namespace" = String, Path)), request_body = Object, responses((status = 200, body = PropertiesChanged)),
+    extensions(("x-cyto-scope" = json!("catalog:write"))))]
 pub async fn update(
     State(app): State<App>,
     Caller(scope): Caller,

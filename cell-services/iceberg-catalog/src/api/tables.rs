@@ -136,7 +136,8 @@ async fn shown(
 }
 
 #[utoipa::path(get, path = "/iceberg/v1/{prefix}/namespaces/{namespace}/tables", tag = "iceberg-catalog", operation_id = "listTables",
-    params(("prefix" = String, Path), ("namespace" = String, Path), PageRequest), responses((status = 200, body = TableList)))]
+    params(("prefix" = String, Path), ("namespace" = String, Path), PageRequest), responses((status = 200, body = TableList)),
+    extensions(("x-cyto-scope" = json!("catalog:read"))))]
 pub async fn list(
     State(app): State<App>,
     Caller(scope): Caller,
@@ -152,7 +153,8 @@ pub async fn list(
 }
 
 #[utoipa::path(post, path = "/iceberg/v1/{prefix}/namespaces/{namespace}/tables", tag = "iceberg-catalog", operation_id = "createTable",
-    params(("prefix" = String, Path), ("namespace" = String, Path)), request_body = Object, responses((status = 200, body = Object)))]
+    params(("prefix" = String, Path), ("namespace" = String, Path)), request_body = Object, responses((status = 200, body = Object)),
+    extensions(("x-cyto-scope" = json!("catalog:write"))))]
 pub async fn create(
     State(app): State<App>,
     Caller(scope): Caller,
@@ -167,7 +169,8 @@ pub async fn create(
 
 #[utoipa::path(get, path = "/iceberg/v1/{prefix}/namespaces/{namespace}/tables/{table}", tag = "iceberg-catalog", operation_id = "loadTable",
     params(("prefix" = String, Path), ("namespace" = String, Path), ("table" = String, Path), LoadOptions),
-    responses((status = 200, body = Object), (status = 304)))]
+    responses((status = 200, body = Object), (status = 304)),
+    extensions(("x-cyto-scope" = json!("catalog:read"))))]
 pub async fn load(
     State(app): State<App>,
     Caller(scope): Caller,
@@ -188,7 +191,8 @@ pub async fn load(
 }
 
 #[utoipa::path(head, path = "/iceberg/v1/{prefix}/namespaces/{namespace}/tables/{table}", tag = "iceberg-catalog", operation_id = "tableExists",
-    params(("prefix" = String, Path), ("namespace" = String, Path), ("table" = String, Path)), responses((status = 204)))]
+    params(("prefix" = String, Path), ("namespace" = String, Path), ("table" = String, Path)), responses((status = 204)),
+    extensions(("x-cyto-scope" = json!("catalog:read"))))]
 pub async fn exists(
     State(app): State<App>,
     Caller(scope): Caller,
@@ -199,7 +203,8 @@ pub async fn exists(
 }
 
 #[utoipa::path(delete, path = "/iceberg/v1/{prefix}/namespaces/{namespace}/tables/{table}", tag = "iceberg-catalog", operation_id = "dropTable",
-    params(("prefix" = String, Path), ("namespace" = String, Path), ("table" = String, Path), DropOptions), responses((status = 204)))]
+    params(("prefix" = String, Path), ("namespace" = String, Path), ("table" = String, Path), DropOptions), responses((status = 204)),
+    extensions(("x-cyto-scope" = json!("catalog:write"))))]
 pub async fn drop(
     State(app): State<App>,
     Caller(scope): Caller,
@@ -217,7 +222,8 @@ pub async fn drop(
 }
 
 #[utoipa::path(post, path = "/iceberg/v1/{prefix}/tables/rename", tag = "iceberg-catalog", operation_id = "renameTable",
-    params(("prefix" = String, Path)), request_body = Rename, responses((status = 204)))]
+    params(("prefix" = String, Path)), request_body = Rename, responses((status = 204)),
+    extensions(("x-cyto-scope" = json!("catalog:write"))))]
 pub async fn rename(
     State(app): State<App>,
     Caller(scope): Caller,
@@ -229,7 +235,8 @@ pub async fn rename(
 }
 
 #[utoipa::path(post, path = "/iceberg/v1/{prefix}/namespaces/{namespace}/register", tag = "iceberg-catalog", operation_id = "registerTable",
-    params(("prefix" = String, Path), ("namespace" = String, Path)), request_body = Register, responses((status = 200, body = Object)))]
+    params(("prefix" = String, Path), ("namespace" = String, Path)), request_body = Register, responses((status = 200, body = Object)),
+    extensions(("x-cyto-scope" = json!("catalog:write"))))]
 pub async fn register(
     State(app): State<App>,
     Caller(scope): Caller,
@@ -245,7 +252,8 @@ pub async fn register(
 }
 
 #[utoipa::path(get, path = "/iceberg/v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials", tag = "iceberg-catalog", operation_id = "loadCredentials",
-    params(("prefix" = String, Path), ("namespace" = String, Path), ("table" = String, Path)), responses((status = 200, body = StorageCredentials)))]
+    params(("prefix" = String, Path), ("namespace" = String, Path), ("table" = String, Path)), responses((status = 200, body = StorageCredentials)),
+    extensions(("x-cyto-scope" = json!("catalog:read"))))]
 pub async fn credentials(
     State(app): State<App>,
     Caller(scope): Caller,
@@ -258,7 +266,8 @@ pub async fn credentials(
 }
 
 #[utoipa::path(post, path = "/iceberg/v1/{prefix}/namespaces/{namespace}/tables/{table}/metrics", tag = "iceberg-catalog", operation_id = "reportMetrics",
-    params(("prefix" = String, Path), ("namespace" = String, Path), ("table" = String, Path)), request_body = Object, responses((status = 204)))]
+    params(("prefix" = String, Path), ("namespace" = String, Path), ("table" = String, Path)), request_body = Object, responses((status = 204)),
+    extensions(("x-cyto-scope" = json!("catalog:read"))))]
 pub async fn report(
     State(app): State<App>,
     Caller(scope): Caller,

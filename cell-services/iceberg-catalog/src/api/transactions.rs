@@ -40,7 +40,8 @@ fn aliased(mut response: Response, renamed: bool) -> Response {
 
 #[utoipa::path(post, path = "/iceberg/v1/{prefix}/namespaces/{namespace}/tables/{table}", tag = "iceberg-catalog", operation_id = "commitTable",
     params(("prefix" = String, Path), ("namespace" = String, Path), ("table" = String, Path)), request_body = Object,
-    responses((status = 200, body = Object), (status = 409)))]
+    responses((status = 200, body = Object), (status = 409)),
+    extensions(("x-cyto-scope" = json!("catalog:write"))))]
 pub async fn commit_table(
     State(app): State<App>,
     Caller(scope): Caller,
@@ -62,7 +63,8 @@ pub async fn commit_table(
 }
 
 #[utoipa::path(post, path = "/iceberg/v1/{prefix}/transactions/commit", tag = "iceberg-catalog", operation_id = "commitTransaction",
-    params(("prefix" = String, Path)), request_body = Object, responses((status = 204), (status = 409)))]
+    params(("prefix" = String, Path)), request_body = Object, responses((status = 204), (status = 409)),
+    extensions(("x-cyto-scope" = json!("catalog:write"))))]
 pub async fn commit_many(
     State(app): State<App>,
     Caller(scope): Caller,
