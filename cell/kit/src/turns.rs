@@ -118,20 +118,27 @@ impl Shared {
 impl State {
     /// The next in line, whose place is counted as taken.
     fn next(&mut self, places: Places) -> Option<(TenantId, oneshot::Sender<Turn>)> {
-        if self.out >= places.all {
-            return None;
+        while self.out < places.all {
+            let below = |id: &TenantId| self.tenants.get(id).is_some_and(|tenant| tenant.out < places.tenant);
+            let at = self.rotation.iter().position(below)?;
+            let id = self.rotation.remove(at)?;
+            let tenant = self.tenants.get_mut(&id)?;
+            // Who has left is passed over here, however many they are, and not one inside the other.
+            tenant.line.retain(|waiting| !waiting.is_closed());
+            let Some(taker) = tenant.line.pop_front() else {
+                if tenant.out == 0 {
+                    self.tenants.remove(&id);
+                }
+                continue;
+            };
+            tenant.out += 1;
+            self.out += 1;
+            if !tenant.line.is_empty() {
+                self.rotation.push_back(id.clone());
+            }
+            return Some((id, taker));
         }
-        let below = |id: &TenantId| self.tenants.get(id).is_some_and(|tenant| tenant.out < places.tenant);
-        let at = self.rotation.iter().position(below)?;
-        let id = self.rotation.remove(at)?;
-        let tenant = self.tenants.get_mut(&id)?;
-        let taker = tenant.line.pop_front()?;
-        tenant.out += 1;
-        self.out += 1;
-        if !tenant.line.is_empty() {
-            self.rotation.push_back(id.clone());
-        }
-        Some((id, taker))
+        None
     }
 
     fn give_back(&mut self, id: &TenantId) {
@@ -202,6 +209,12 @@ mod tests {
         let held = turns.take(&acme, LONG).await.unwrap();
         for _ in 0..10 {
             assert_eq!(turns.take(&acme, Duration::ZERO).await.unwrap_err(), NoTurn::Late(Duration::ZERO));
+        }
+        // Many who left, of many tenants, are passed over in one go.
+        for number in 0..5_000 {
+            let other = tenant(&format!("tenant-{number}"));
+            let mut gone = Box::pin(turns.take(&other, LONG));
+            assert!(gone.as_mut().now_or_never().is_none());
         }
         // Served and gone at the same time: the turn is in a receiver nobody reads.
         let mut gone = Box::pin(turns.take(&acme, LONG));
