@@ -20,6 +20,7 @@ use kit::service::{BucketEndpoint, Context, KafkaEndpoint, NatsEndpoint, Service
 use kit::tasks::{Policy, Tasks, asked_to_stop};
 use kit::tls::{Identity, server_name};
 use kit::token::Verifier;
+use trace::{Exporter, Tracer};
 
 use crate::admin::{self, Ready};
 use crate::command::{Failure, drift};
@@ -28,6 +29,8 @@ use crate::command::{Failure, drift};
 const DATABASE_CONNECTIONS: u32 = 8;
 /// Migrations take one connection at a time.
 const MIGRATION_CONNECTIONS: u32 = 2;
+/// Longest wait at the end for the collector to take the last spans.
+const SPANS_PATIENCE: Duration = Duration::from_secs(2);
 /// How often the cell tells the global plane what it has applied.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 
@@ -69,6 +72,7 @@ pub async fn serve(
         failure = failures.next() => Err(failure.map_or_else(|| Failure::from("every task ended"), Failure::from)),
     };
     let drained = tasks.drain(Duration::from_secs(config.drain_seconds)).await;
+    house.end_traces().await;
     tracing::info!(drained, "stopped");
     ended
 }
@@ -79,6 +83,7 @@ struct House<'a> {
     tasks: &'a Tasks,
     metrics: Metrics,
     admission: Arc<Admission>,
+    exporter: Arc<Exporter>,
     global: PeerHttp,
 }
 
@@ -98,18 +103,20 @@ impl<'a> House<'a> {
         });
         // Processes of one cell that run apart keep their snapshots apart too.
         kit::feeds::follow(tasks, global.clone(), &config.data_dir.join(first.name), &admission)?;
-        Ok(Self { config, tasks, metrics, admission, global })
+        let exporter = Arc::new(Exporter::new(&config.telemetry, metrics.spans())?);
+        Ok(Self { config, tasks, metrics, admission, exporter, global })
     }
 
     async fn start(&self, service: &dyn Service) -> Result<(), Failure> {
         let declaration = service.declaration();
         let identity = Identity::load(&self.config.identity.dir, declaration.name)?;
-        let context = self.context(service, identity.clone()).await?;
+        let tracer = self.exporter.tracer(declaration.name, self.config.cell.as_str())?;
+        let context = self.context(service, identity.clone(), tracer.clone()).await?;
         let surface = service.start(context).await.map_err(|error| named(declaration, "it cannot start", error))?;
-        self.listen(service, identity, surface).await
+        self.listen(service, identity, tracer, surface).await
     }
 
-    async fn context(&self, service: &dyn Service, identity: Identity) -> Result<Context, Failure> {
+    async fn context(&self, service: &dyn Service, identity: Identity, tracer: Tracer) -> Result<Context, Failure> {
         let (config, declaration) = (self.config, service.declaration());
         let data_dir = config.data_dir.join(declaration.name);
         std::fs::create_dir_all(&data_dir)
@@ -152,28 +159,45 @@ impl<'a> House<'a> {
             admission: is_entry.then(|| Arc::clone(&self.admission)),
             placements: Arc::clone(&self.admission.placements),
             metrics: self.metrics.clone(),
+            tracer,
             settings,
         })
     }
 
-    async fn listen(&self, service: &dyn Service, identity: Identity, surface: Surface) -> Result<(), Failure> {
+    async fn listen(
+        &self,
+        service: &dyn Service,
+        identity: Identity,
+        tracer: Tracer,
+        surface: Surface,
+    ) -> Result<(), Failure> {
         let declaration = service.declaration();
-        let server = |port: u16| Server {
+        let server = |port: u16, tracer: Tracer| Server {
             service: declaration.name,
             address: SocketAddr::new(self.config.address, port),
             identity: identity.clone(),
             admits: admits(self.config, declaration),
             metrics: self.metrics.clone(),
+            tracer,
         };
         let document = serde_json::to_string(&service.openapi())?;
         let json = [(axum::http::header::CONTENT_TYPE, "application/json")];
         let described = Router::new().route("/openapi.json", get(move || async move { (json, document) }));
         let http = if declaration.name == GATEWAY { surface.http } else { surface.http.merge(described) };
-        server(declaration.http_port).start(self.tasks, http).await?;
+        server(declaration.http_port, tracer.clone()).start(self.tasks, http).await?;
         if let (Some(port), Some(flight)) = (declaration.flight_port, surface.flight) {
-            server(port).start(self.tasks, flight).await?;
+            server(port, tracer).start(self.tasks, flight).await?;
         }
+        self.metrics.serves(declaration.name);
         Ok(())
+    }
+
+    /// The last spans leave after the last request.
+    async fn end_traces(&self) {
+        let exporter = Arc::clone(&self.exporter);
+        if tokio::task::spawn_blocking(move || exporter.shutdown(SPANS_PATIENCE)).await.is_err() {
+            tracing::warn!("the last spans were not sent");
+        }
     }
 
     /// Tells the global plane which contracts this cell has applied. The plane may be away: the

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use contracts::services::ADMIN_PORT;
 use kit::config::ConfigError;
 use serde::{Deserialize, Serialize};
+use trace::Telemetry;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,6 +57,8 @@ pub struct Config {
     /// `identity.postgres`, `tenancy.postgres`, `seal.key`, `bootstrap-admin`.
     pub secrets: Folder,
     pub postgres: Postgres,
+    #[serde(default)]
+    pub telemetry: Telemetry,
     #[serde(default)]
     pub services: Services,
 }

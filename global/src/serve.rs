@@ -1,5 +1,6 @@
 //! Serving: one mTLS port for routers and cells, one plain port for operators.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,6 +14,7 @@ use kit::metrics::Metrics;
 use kit::tasks::{Tasks, asked_to_stop};
 use kit::tls::Identity as Certificate;
 use tokio_util::sync::CancellationToken;
+use trace::Exporter;
 
 use crate::access;
 use crate::command::Failure;
@@ -22,6 +24,8 @@ use crate::plane::{Databases, Plane};
 
 /// No request of this plane is larger.
 const MAX_BODY_BYTES: usize = 256 * 1024;
+/// Longest wait at the end for the collector to take the last spans.
+const SPANS_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a starting process waits to be elected before it serves without being the writer.
 const ELECTION: Duration = Duration::from_secs(3);
 
@@ -83,15 +87,19 @@ pub async fn serve(config: &Config) -> Result<(), Failure> {
         tracing::info!("another process is the writer; this one serves everything else");
     }
     let metrics = Metrics::default();
+    let served = metrics.clone();
+    let exporter = Arc::new(Exporter::new(&config.telemetry, metrics.spans())?);
     let server = Server {
         service: GLOBAL,
         address: config.listen(),
         identity: certificate,
         admits: access::admits(),
         metrics: metrics.clone(),
+        tracer: exporter.tracer(GLOBAL, "")?,
     };
     server.start(&tasks, router(&plane, tasks.stopping())).await?;
     serve_plain(&tasks, "global: operators", config.admin(), admin(&plane, &databases, metrics)).await?;
+    served.serves(GLOBAL);
     tracing::info!(address = %config.listen(), admin = %config.admin(), "the global plane serves");
     let failure = tokio::select! {
         asked = asked_to_stop() => { asked?; None }
@@ -102,6 +110,9 @@ pub async fn serve(config: &Config) -> Result<(), Failure> {
         tracing::warn!(seconds = config.drain_seconds, "some work did not end in time");
     }
     databases.close().await;
+    if tokio::task::spawn_blocking(move || exporter.shutdown(SPANS_PATIENCE)).await.is_err() {
+        tracing::warn!("the last spans were not sent");
+    }
     match failure {
         Some(failure) => Err(Box::new(failure)),
         None => Ok(()),

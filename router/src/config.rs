@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
+use trace::Telemetry;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -40,6 +41,7 @@ pub struct Config {
     pub limits: Limits,
     pub tokens: Tokens,
     pub feed: Feed,
+    pub telemetry: Telemetry,
 }
 
 /// mTLS identity: `ca.pem`, `router/cert.pem`, `router/key.pem`.
@@ -135,6 +137,7 @@ impl Default for Config {
             limits: Limits::default(),
             tokens: Tokens { leeway_seconds: 5 },
             feed: Feed { routing_stale_seconds: 15, jwks_seconds: 30, revocations_seconds: 2 },
+            telemetry: Telemetry::default(),
         }
     }
 }
@@ -257,6 +260,7 @@ impl Config {
         self.global_address()?;
         self.validate_hosts()?;
         self.validate_listeners()?;
+        self.telemetry.validate().map_err(|e| ConfigError::Invalid { key: "telemetry", reason: e.to_string() })?;
         self.validate_numbers()
     }
 

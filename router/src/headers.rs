@@ -34,41 +34,6 @@ pub fn is_request_id(value: &[u8]) -> bool {
         && value.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'))
 }
 
-/// A place in a distributed trace (W3C Trace Context).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trace {
-    /// 32 hex digits.
-    pub id: String,
-    /// Value of `traceparent` for the next hop.
-    pub parent: String,
-    /// The client had begun the trace; its `tracestate` goes on.
-    pub continued: bool,
-}
-
-/// Continues the client's trace, or starts one. `fresh` is random.
-pub fn trace(traceparent: Option<&[u8]>, fresh: (u128, u64)) -> Trace {
-    let span = format!("{:016x}", fresh.1.max(1));
-    match traceparent.and_then(|value| std::str::from_utf8(value).ok()).and_then(read_traceparent) {
-        Some((id, flags)) => Trace { id: id.into(), parent: format!("00-{id}-{span}-{flags}"), continued: true },
-        None => {
-            let id = format!("{:032x}", fresh.0.max(1));
-            Trace { parent: format!("00-{id}-{span}-01"), id, continued: false }
-        }
-    }
-}
-
-fn read_traceparent(value: &str) -> Option<(&str, &str)> {
-    let mut parts = value.split('-');
-    let (version, id, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let hex = |text: &str, len: usize| {
-        text.len() == len && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
-    let zero = |text: &str| text.bytes().all(|b| b == b'0');
-    let shape = hex(version, 2) && hex(id, 32) && hex(span, 16) && hex(flags, 2);
-    let ends = version != "00" || parts.next().is_none();
-    (shape && ends && version != "ff" && !zero(id) && !zero(span)).then_some((id, flags))
-}
-
 /// Value of `forwarded` (RFC 7239) for the next hop.
 pub fn forwarded(client: Option<IpAddr>, host: &str, tls: bool) -> String {
     let client = match client {
@@ -94,27 +59,6 @@ mod tests {
         }
         for name in ["x-cytoplane", "x-cyto", "authorization", "x-request-id", "te", "grpc-timeout", "x-forwarded"] {
             assert!(!is_stripped(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_trace_goes_on_only_when_it_is_well_formed() {
-        let given = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
-        let next = trace(Some(given), (1, 0xab));
-        assert_eq!(next.parent, "00-4bf92f3577b34da6a3ce929d0e0e4736-00000000000000ab-00");
-        assert!(next.continued);
-        let bad: [&[u8]; 6] = [
-            b"",
-            b"00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            b"00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-            b"ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            b"00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
-            b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
-        ];
-        for value in bad {
-            let started = trace(Some(value), (1, 2));
-            assert!(!started.continued);
-            assert_eq!(started.parent, "00-00000000000000000000000000000001-0000000000000002-01");
         }
     }
 

@@ -51,6 +51,7 @@ pub struct Metrics {
     pub feed_failures: Family<FeedLabel, Counter>,
     pub feed_restarts: Family<FeedLabel, Counter>,
     pub log_lines_lost: Counter,
+    pub spans: trace::Counters,
     pub table_version: Gauge,
     pub table_tenants: Gauge,
     pub table_age: Gauge<f64, AtomicU64>,
@@ -80,6 +81,7 @@ impl Default for Metrics {
             feed_failures: Family::default(),
             feed_restarts: Family::default(),
             log_lines_lost: Counter::default(),
+            spans: trace::Counters::default(),
             table_version: Gauge::default(),
             table_tenants: Gauge::default(),
             table_age: Gauge::default(),
@@ -99,9 +101,9 @@ impl Metrics {
         let r = &mut *registry;
         r.register("requests", "Requests answered, by listener and status class", self.requests.clone());
         r.register("refusals", "Requests the router answered itself, by code", self.refusals.clone());
-        r.register("request_seconds", "Whole life of a request", self.seconds.clone());
+        r.register("request_duration_seconds", "Whole life of a request", self.seconds.clone());
         r.register(
-            "added_seconds",
+            "added_duration_seconds",
             "Time to the response header that was not spent in the cell",
             self.added_seconds.clone(),
         );
@@ -124,6 +126,7 @@ impl Metrics {
             "Access log lines dropped because the log could not keep up",
             self.log_lines_lost.clone(),
         );
+        self.spans.register(r);
         r.register("table_version", "Version of the routing table served", self.table_version.clone());
         r.register("table_tenants", "Tenants in the routing table", self.table_tenants.clone());
         r.register(

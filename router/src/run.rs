@@ -19,6 +19,10 @@ use crate::metrics::Metrics;
 use crate::proxy::{Peers, Shared};
 use crate::shutdown::{Drain, InFlight};
 use crate::tls::{Identity, Pair, TlsError};
+use trace::{Exporter, TelemetryError};
+
+/// Longest wait at the end for the collector to take the last spans.
+const SPANS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why the router did not start.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +37,8 @@ pub enum StartError {
     Listen(#[from] ListenError),
     #[error("data_dir {path}: {source}")]
     Data { path: std::path::PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     #[error("cannot start the access log: {0}")]
     Log(std::io::Error),
 }
@@ -62,6 +68,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         "starting from what is on disk"
     );
 
+    let exporter = Exporter::new(&config.telemetry, metrics.spans.clone())?;
     let access_log = AccessLog::start(metrics).map_err(StartError::Log)?;
     let in_flight = Arc::new(InFlight::default());
     let shared = Arc::new(Shared {
@@ -75,6 +82,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         peers: Peers::new(identity.cell_key(), &config.limits, config.global_address()?),
         in_flight: in_flight.clone(),
         access_log: access_log.clone(),
+        tracer: exporter.tracer(contracts::services::ROUTER, "")?,
     });
     let (closing, closed) = watch::channel(false);
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config, identity.ca_file()));
@@ -92,5 +100,6 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let drain = Drain { closing, in_flight, deadline: Duration::from_secs(config.drain_seconds) };
     server.run(RunArgs { shutdown_signal: Box::new(drain) });
     access_log.flush();
+    exporter.shutdown(SPANS_PATIENCE);
     Ok(())
 }

@@ -38,7 +38,7 @@ impl Service for Audit {
 
     async fn start(&self, context: Context) -> Result<Surface, StartError> {
         let database = context.database()?;
-        let bus = DataBus::connect(&context.kafka, AUDIT)?;
+        let bus = DataBus::connect(&context.kafka, AUDIT)?.watched(context.deliveries());
         events::start(&context.tasks, &bus, &database)?;
         let (http, _) = api::routes().with_state(database).split_for_parts();
         Ok(Surface { http, flight: None })

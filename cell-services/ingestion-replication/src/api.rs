@@ -23,7 +23,7 @@ use crate::store::SinkRow;
 /// What the handlers need.
 pub struct Handlers {
     pub database: Database,
-    pub lag: LagMeter,
+    pub lag: Arc<LagMeter>,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]

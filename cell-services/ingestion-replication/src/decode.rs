@@ -136,8 +136,9 @@ mod tests {
                 stream: Uuid::nil(),
                 schema_version: 1,
                 generation: Generation(1),
+                trace: None,
             };
-            round.take(labels, Place { partition: 2, offset }, line.as_bytes());
+            round.take(labels, Place { partition: 2, offset }, line.as_bytes(), None);
         }
         round.streams.pop_first().unwrap().1
     }

@@ -49,7 +49,7 @@ pub fn follow_streams(
 /// Idempotent by nature: it only makes what is missing.
 async fn handle(sink: &Sink, database: &Database, delivery: &ControlDelivery<StreamChanged>) -> Result<(), Error> {
     let (tenant, change) = (&delivery.envelope.tenant, &delivery.envelope.payload);
-    let scope = sink.scope(tenant, Generation(0));
+    let scope = sink.scope(tenant, Generation(0)).under(delivery.span());
     let result = make(sink, database, &scope, change).await;
     if let Err(error) = &result
         && let Some(generation) = kit::Fault::generation_required(error)

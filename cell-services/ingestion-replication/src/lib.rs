@@ -10,6 +10,7 @@ mod decode;
 mod domain;
 mod error;
 mod events;
+mod jobs;
 mod ops;
 mod store;
 #[cfg(test)]
@@ -65,12 +66,14 @@ impl Service for IngestionReplication {
         let database = context.database()?;
         let bus = DataBus::connect(&context.kafka, services::INGESTION_REPLICATION)?;
         let control = ControlBus::connect(&context.nats, services::INGESTION_REPLICATION).await?;
+        let control = control.watched(context.deliveries());
         let bucket = Bucket::connect(&context.bucket)?;
         bucket.probe().await?;
         context.relay(bus.clone())?;
         context.relay(control.clone())?;
         let consumer = bus.consumer(STREAMING_RECORD_ACCEPTED, PURPOSE)?;
-        let lag = bus.lag_meter(STREAMING_RECORD_ACCEPTED, PURPOSE)?;
+        let lag = Arc::new(bus.lag_meter(STREAMING_RECORD_ACCEPTED, PURPOSE)?);
+        jobs::measure_lag(&context.tasks, &context.metrics, &lag);
         let lineage_seconds = settings.lineage_seconds;
         let sink = Arc::new(Sink {
             log: Box::new(Topic::new(bus, consumer)?),
@@ -82,6 +85,7 @@ impl Service for IngestionReplication {
             generations: Generations::new(Arc::clone(&context.placements)),
             settings,
             counters: counters(&context.metrics),
+            tracer: context.tracer.clone(),
         });
         events::follow_streams(&context.tasks, &control, Arc::clone(&sink), database.clone())?;
         let running = run::run(sink, context.tasks.stopping());
@@ -94,8 +98,13 @@ fn counters(metrics: &Metrics) -> Counters {
     let rows = metrics.counter("sink_rows_committed", "Rows committed to tables");
     let letters = metrics.counter("sink_dead_letters", "Records given up into the dead letters");
     let seconds = metrics.histogram(
-        "sink_commit_seconds",
+        "sink_commit_duration_seconds",
         "From the reading of a round's oldest row to its commit",
+        COMMIT_BUCKETS,
+    );
+    let freshness = metrics.histogram(
+        "sink_freshness_seconds",
+        "From the making of a commit's oldest row to the commit",
         COMMIT_BUCKETS,
     );
     Counters {
@@ -106,5 +115,6 @@ fn counters(metrics: &Metrics) -> Counters {
             letters.inc_by(count);
         }),
         commit_seconds: Box::new(move |time| seconds.observe(time)),
+        freshness: Box::new(move |time| freshness.observe(time)),
     }
 }

@@ -16,6 +16,7 @@ use kit::Scope;
 use kit::placements::Placements;
 use lakehouse::{Bucket, Catalog};
 use parking_lot::Mutex;
+use trace::Tracer;
 
 use crate::config::Settings;
 use crate::ops::definitions::Definitions;
@@ -35,6 +36,7 @@ pub struct Sink {
     pub generations: Generations,
     pub settings: Settings,
     pub counters: Counters,
+    pub tracer: Tracer,
 }
 
 pub struct Counters {
@@ -42,6 +44,8 @@ pub struct Counters {
     pub dead_letters: Box<dyn Fn(u64) + Send + Sync>,
     /// Seconds from the oldest row's reading to its commit.
     pub commit_seconds: Box<dyn Fn(f64) + Send + Sync>,
+    /// Seconds from the making of a commit's oldest row to the commit.
+    pub freshness: Box<dyn Fn(f64) + Send + Sync>,
 }
 
 /// Newest generation of each tenant that anybody has shown us.

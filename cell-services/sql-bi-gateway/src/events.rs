@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::domain::Run;
 use crate::error::Error;
+use crate::measured::Statements;
 use crate::store;
 
 const RETRY: Duration = Duration::from_millis(500);
@@ -26,32 +27,40 @@ const TOGETHER: usize = 64;
 
 /// Hands out places for records.
 #[derive(Debug, Clone)]
-pub struct Recorder(mpsc::Sender<Run>);
+pub struct Recorder {
+    places: mpsc::Sender<Run>,
+    statements: Statements,
+}
 
 /// A place for the record of one run.
 #[derive(Debug)]
-pub struct Place(OwnedPermit<Run>);
+pub struct Place {
+    place: OwnedPermit<Run>,
+    statements: Statements,
+}
 
 impl Place {
     pub fn record(self, run: Run) {
-        self.0.send(run);
+        self.statements.observe(&run);
+        self.place.send(run);
     }
 }
 
 impl Recorder {
-    pub fn start(tasks: &Tasks, database: Database, backlog: usize) -> Self {
-        let (sender, receiver) = mpsc::channel::<Run>(backlog);
+    pub fn start(tasks: &Tasks, database: Database, backlog: usize, statements: Statements) -> Self {
+        let (places, receiver) = mpsc::channel::<Run>(backlog);
         let stopping = tasks.stopping();
         tasks.spawn("statement records", Policy::EndProcess, async move {
             write_until_the_last(&database, receiver, &stopping).await;
             Ok(())
         });
-        Self(sender)
+        Self { places, statements }
     }
 
     /// Reserves a place, or refuses because there is none.
     pub fn reserve(&self) -> Result<Place, Error> {
-        self.0.clone().try_reserve_owned().map(Place).map_err(|_| Error::HistoryFull)
+        let place = self.places.clone().try_reserve_owned().map_err(|_| Error::HistoryFull)?;
+        Ok(Place { place, statements: self.statements.clone() })
     }
 }
 

@@ -7,6 +7,7 @@ mod error;
 mod events;
 mod jobs;
 mod limits;
+mod measured;
 mod ops;
 mod recorded;
 mod rows;
@@ -28,6 +29,7 @@ use query_engine::iceberg::{Lake, LakeOutline};
 use crate::config::Settings;
 use crate::events::Recorder;
 use crate::limits::TenantLimits;
+use crate::measured::Statements;
 use crate::ops::Edge;
 
 const DECLARATION: &ServiceDeclaration = services::declared(SQL_BI_GATEWAY);
@@ -64,7 +66,12 @@ impl Service for SqlEdge {
             engine: engine(&context, &settings)?,
             tickets: tickets.clone(),
             pool: context.peers.channel(SQL_WAREHOUSING)?,
-            recorder: Recorder::start(&context.tasks, database.clone(), settings.backlog),
+            recorder: Recorder::start(
+                &context.tasks,
+                database.clone(),
+                settings.backlog,
+                Statements::new(&context.metrics),
+            ),
             database,
             limits: TenantLimits::new(&settings),
         });

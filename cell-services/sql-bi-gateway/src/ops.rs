@@ -76,7 +76,7 @@ impl Edge {
 
 /// A pool that is away says so in the transport's words, which are no business of a client.
 fn reachable(status: Status) -> Status {
-    let ours = status.metadata().contains_key("x-cyto-error-code");
+    let ours = status.metadata().contains_key(contracts::headers::ERROR_CODE);
     match status.code() {
         Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled if !ours => {
             tracing::warn!(error = %kit::fault::chain(&status), "the pool did not answer");
@@ -102,7 +102,7 @@ pub fn problem(status: &Status) -> Problem {
         Code::DeadlineExceeded => Kind::Timeout,
         _ => Kind::Internal,
     };
-    let problem = Problem::new(kind, code(text("x-cyto-error-code")), status.message());
+    let problem = Problem::new(kind, code(text(contracts::headers::ERROR_CODE)), status.message());
     match text("retry-after").and_then(|seconds| seconds.parse().ok()) {
         Some(seconds) => problem.retry_after(std::time::Duration::from_secs(seconds)),
         None => problem,

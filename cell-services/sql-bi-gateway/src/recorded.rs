@@ -65,7 +65,7 @@ impl Recorded {
         run.state = state;
         // The code and not the message: a message may quote a value of a row.
         run.error = status.map(|status| {
-            let code = status.metadata().get("x-cyto-error-code").and_then(|code| code.to_str().ok());
+            let code = status.metadata().get(contracts::headers::ERROR_CODE).and_then(|code| code.to_str().ok());
             code.map_or_else(|| format!("{:?}", status.code()), str::to_owned)
         });
         run.finished_at = OffsetDateTime::now_utc();

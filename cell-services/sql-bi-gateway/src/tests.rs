@@ -96,7 +96,7 @@ fn a_tenants_limits_are_its_own() {
 #[test]
 fn a_status_keeps_its_code_and_its_advice_over_http() {
     let mut status = Status::resource_exhausted("busy");
-    status.metadata_mut().insert("x-cyto-error-code", "sql/pool-busy".parse().unwrap());
+    status.metadata_mut().insert(contracts::headers::ERROR_CODE, "sql/pool-busy".parse().unwrap());
     status.metadata_mut().insert("retry-after", "2".parse().unwrap());
     let problem = ops::problem(&status);
     assert_eq!((problem.kind(), problem.code()), (kit::Kind::TooMany, "sql/pool-busy"));

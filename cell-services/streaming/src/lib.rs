@@ -50,13 +50,17 @@ impl Service for Streaming {
         let settings: Settings = context.settings()?;
         let database = context.database()?;
         let bus = DataBus::connect(&context.kafka, services::STREAMING)?;
-        let control = ControlBus::connect(&context.nats, services::STREAMING).await?;
+        let control = ControlBus::connect(&context.nats, services::STREAMING).await?.watched(context.deliveries());
         context.relay(bus.clone())?;
         context.relay(control.clone())?;
         events::follow_sink(&context.tasks, &control, database.clone())?;
         jobs::forget_batches(&context.tasks, &database, settings.batch_memory_hours);
         let accepted = context.metrics.counter("streaming_rows_accepted", "Rows acknowledged by the data bus");
         let rejected = context.metrics.counter("streaming_rows_rejected", "Rows refused by their stream's schema");
+        let acknowledged = context.metrics.latency(
+            "streaming_ack_duration_seconds",
+            "From a batch's last row sent to every row acknowledged by the data bus",
+        );
         let app = App {
             cell: context.cell.clone(),
             database,
@@ -70,7 +74,9 @@ impl Service for Streaming {
                 rejected: Box::new(move |rows| {
                     rejected.inc_by(rows);
                 }),
+                acknowledged: Box::new(move |seconds| acknowledged.observe(seconds)),
             },
+            tracer: context.tracer.clone(),
             settings,
         };
         Ok(Surface { http: api::router(Arc::new(app)), flight: None })

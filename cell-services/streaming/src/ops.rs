@@ -11,6 +11,7 @@ use event_bus_data::DataBus;
 use kit::database::{Database, DatabaseError, Tx};
 use kit::tasks::Tasks;
 use kit::{Scope, outbox};
+use trace::Tracer;
 use uuid::Uuid;
 
 use crate::config::Settings;
@@ -25,11 +26,14 @@ pub struct App {
     pub settings: Settings,
     pub tails: Tails,
     pub counters: Counters,
+    pub tracer: Tracer,
 }
 
 pub struct Counters {
     pub accepted: Box<dyn Fn(u64) + Send + Sync>,
     pub rejected: Box<dyn Fn(u64) + Send + Sync>,
+    /// Seconds from a batch's last row sent to every row acknowledged.
+    pub acknowledged: Box<dyn Fn(f64) + Send + Sync>,
 }
 
 impl App {

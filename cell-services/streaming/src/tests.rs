@@ -47,7 +47,8 @@ async fn bench() -> Bench {
         // Nobody awaits the failures of a test's tasks.
         tasks: Tasks::new().0,
         tails: Tails::new(settings.tails_per_tenant, settings.tails),
-        counters: Counters { accepted: Box::new(|_| ()), rejected: Box::new(|_| ()) },
+        counters: Counters { accepted: Box::new(|_| ()), rejected: Box::new(|_| ()), acknowledged: Box::new(|_| ()) },
+        tracer: trace::Tracer::off(),
         settings,
     };
     Bench { router: crate::api::router(Arc::new(app)), database }

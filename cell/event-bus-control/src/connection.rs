@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectOptions, Event};
 use contracts::events::{self, Bus, EventDeclaration};
+use kit::deliveries::Deliveries;
 use kit::service::NatsEndpoint;
 use serde::de::DeserializeOwned;
 
@@ -22,13 +23,20 @@ const MAX_RECONNECT_PAUSE: Duration = Duration::from_secs(2);
 pub struct ControlBus {
     service: &'static str,
     jetstream: Context,
+    deliveries: Deliveries,
 }
 
 impl ControlBus {
     /// Returns without waiting for the server: a cell starts in any order.
     pub async fn connect(endpoint: &NatsEndpoint, service: &'static str) -> Result<Self, ControlBusError> {
         let client = options(endpoint).retry_on_initial_connect().connect(&endpoint.url).await;
-        Ok(Self { service, jetstream: context(client.map_err(ControlBusError::unavailable)?) })
+        let jetstream = context(client.map_err(ControlBusError::unavailable)?);
+        Ok(Self { service, jetstream, deliveries: Deliveries::default() })
+    }
+
+    /// The same, its consumers seen.
+    pub fn watched(self, deliveries: Deliveries) -> Self {
+        Self { deliveries, ..self }
     }
 
     /// The durable consumer that the contracts declare for this service and event.
@@ -39,7 +47,7 @@ impl ControlBus {
         }
         let stream = contracts::nats::stream_name(domain);
         let consumer = contracts::nats::consumer_name(self.service, name);
-        Ok(ControlConsumer::new(self.jetstream.clone(), stream, consumer))
+        Ok(ControlConsumer::new(self.jetstream.clone(), stream, consumer, self.deliveries.clone()))
     }
 
     pub(crate) fn jetstream(&self) -> &Context {

@@ -7,6 +7,7 @@ use async_nats::jetstream::consumer::{PullConsumer, pull};
 use async_nats::jetstream::{AckKind, Context, Message};
 use contracts::Envelope;
 use futures::StreamExt;
+use kit::deliveries::{Deliveries, Handling};
 use serde::de::DeserializeOwned;
 
 use crate::ControlBusError;
@@ -25,6 +26,7 @@ pub struct ControlConsumer<P> {
     name: String,
     /// One standing pull: letting go of it early would send its messages nowhere.
     messages: Option<pull::Stream>,
+    deliveries: Deliveries,
     payload: PhantomData<fn() -> P>,
 }
 
@@ -34,11 +36,12 @@ pub struct ControlDelivery<P> {
     /// 1 the first time.
     pub attempt: i64,
     message: Message,
+    handling: Handling,
 }
 
 impl<P: DeserializeOwned> ControlConsumer<P> {
-    pub(crate) fn new(jetstream: Context, stream: String, name: String) -> Self {
-        Self { jetstream, stream, name, messages: None, payload: PhantomData }
+    pub(crate) fn new(jetstream: Context, stream: String, name: String, deliveries: Deliveries) -> Self {
+        Self { jetstream, stream, name, messages: None, deliveries, payload: PhantomData }
     }
 
     /// Waits for the next event, however long the server is away. A message that is no envelope of
@@ -47,7 +50,7 @@ impl<P: DeserializeOwned> ControlConsumer<P> {
         loop {
             match self.pull().await {
                 Ok(message) => {
-                    if let Some(delivery) = decode(&self.name, message).await {
+                    if let Some(delivery) = decode(&self.name, &self.deliveries, message).await {
                         return delivery;
                     }
                 }
@@ -83,10 +86,17 @@ async fn open(jetstream: &Context, consumer: &str, stream: &str) -> Result<pull:
     pulling.messages().await.map_err(ControlBusError::unavailable)
 }
 
-async fn decode<P: DeserializeOwned>(consumer: &str, message: Message) -> Option<ControlDelivery<P>> {
+async fn decode<P: DeserializeOwned>(
+    consumer: &str,
+    deliveries: &Deliveries,
+    message: Message,
+) -> Option<ControlDelivery<P>> {
     let attempt = message.info().map_or(1, |info| info.delivered);
-    match serde_json::from_slice(&message.payload) {
-        Ok(envelope) => Some(ControlDelivery { envelope, attempt, message }),
+    match serde_json::from_slice::<Envelope<P>>(&message.payload) {
+        Ok(envelope) => {
+            let handling = deliveries.begin(&envelope);
+            Some(ControlDelivery { envelope, attempt, message, handling })
+        }
         Err(error) => {
             tracing::error!(consumer, subject = %message.subject, %error, "control event given up: not an envelope");
             if let Err(error) = message.ack_with(AckKind::Term).await {
@@ -100,7 +110,14 @@ async fn decode<P: DeserializeOwned>(consumer: &str, message: Message) -> Option
 impl<P> ControlDelivery<P> {
     /// Done: waits until the server knows.
     pub async fn ack(self) -> Result<(), ControlBusError> {
-        self.message.double_ack().await.map_err(ControlBusError::Unavailable)
+        self.message.double_ack().await.map_err(ControlBusError::Unavailable)?;
+        self.handling.done();
+        Ok(())
+    }
+
+    /// What the consumer does for the event belongs below this span.
+    pub fn span(&self) -> &trace::Span {
+        &self.handling.span
     }
 
     /// Not now: the server delivers it again after `pause`.
@@ -109,8 +126,9 @@ impl<P> ControlDelivery<P> {
     }
 
     /// Never: the server does not deliver it again.
-    pub async fn give_up(self, reason: &str) -> Result<(), ControlBusError> {
+    pub async fn give_up(mut self, reason: &str) -> Result<(), ControlBusError> {
         tracing::error!(event = self.envelope.event_type, event_id = %self.envelope.event_id, reason, "control event given up");
+        self.handling.span.fail("given-up");
         self.message.ack_with(AckKind::Term).await.map_err(ControlBusError::Unavailable)
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::events::{self, Bus, EventDeclaration};
+use kit::deliveries::Deliveries;
 use kit::service::KafkaEndpoint;
 use rdkafka::ClientConfig;
 use serde::de::DeserializeOwned;
@@ -20,6 +21,7 @@ pub struct DataBus {
     pub(crate) endpoint: Arc<KafkaEndpoint>,
     pub(crate) service: &'static str,
     producer: DataProducer,
+    pub(crate) deliveries: Deliveries,
 }
 
 /// A record, and with it a batch, is given up after this long without an acknowledgement.
@@ -30,7 +32,12 @@ pub(crate) const MAX_RECORD_BYTES: usize = 1_000_000;
 impl DataBus {
     pub fn connect(endpoint: &KafkaEndpoint, service: &'static str) -> Result<Self, BusError> {
         let producer = DataProducer::new(&client_config(endpoint, service))?;
-        Ok(Self { endpoint: Arc::new(endpoint.clone()), service, producer })
+        Ok(Self { endpoint: Arc::new(endpoint.clone()), service, producer, deliveries: Deliveries::default() })
+    }
+
+    /// The same, its consumers seen.
+    pub fn watched(self, deliveries: Deliveries) -> Self {
+        Self { deliveries, ..self }
     }
 
     pub fn producer(&self) -> &DataProducer {

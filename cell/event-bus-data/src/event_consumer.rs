@@ -7,6 +7,7 @@ use std::time::Duration;
 use contracts::Envelope;
 use futures::future::BoxFuture;
 use kit::database::{Database, Tx};
+use kit::deliveries::{Deliveries, Handling};
 use kit::fault::chain;
 use kit::tasks::{Policy, Tasks};
 use serde::de::DeserializeOwned;
@@ -101,7 +102,7 @@ impl<P: DeserializeOwned + Send + Sync + 'static> EventConsumer<P> {
                 tracing::warn!(task = name, error = %chain(&error), "the bus does not answer");
                 tokio::time::sleep(RETRY).await;
             }
-            while let Err(error) = store_all(database, &mut batch, step).await {
+            while let Err(error) = store_all(database, &self.bus.deliveries, &mut batch, step).await {
                 tracing::warn!(task = name, error = %chain(error.as_ref()), "events wait for the database");
                 tokio::time::sleep(RETRY).await;
             }
@@ -129,6 +130,7 @@ impl<P: DeserializeOwned + Send + Sync + 'static> EventConsumer<P> {
 /// Stores the batch's events; those that are not sound join what is given up.
 async fn store_all<P, S>(
     database: &Database,
+    deliveries: &Deliveries,
     batch: &mut Batch<P>,
     step: &S,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
@@ -141,17 +143,20 @@ where
     // One order of locks for all: two consumers that meet in two tenants must not wait for each other.
     batch.events.sort_by(|a, b| a.envelope.tenant.cmp(&b.envelope.tenant));
     let mut tx = database.begin_system().await?;
-    let mut unsound = Vec::new();
+    let (mut unsound, mut stored) = (Vec::new(), Vec::with_capacity(batch.events.len()));
     for delivery in &batch.events {
+        let mut handling = deliveries.begin(&delivery.envelope);
         match step(&mut tx, delivery).await {
-            Ok(()) => {}
+            Ok(()) => stored.push(handling),
             Err(NotStored::Unsound { code, detail }) => {
+                handling.span.fail(code);
                 unsound.push(GivenUp { letter: delivery.letter.clone(), code, detail });
             }
             Err(NotStored::Later(error)) => return Err(error),
         }
     }
     tx.commit().await?;
+    stored.into_iter().for_each(Handling::done);
     batch.given_up.append(&mut unsound);
     Ok(())
 }

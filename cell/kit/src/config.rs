@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use contracts::CellId;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use trace::Telemetry;
 
 use crate::Secret;
 
@@ -123,6 +124,8 @@ pub struct CellConfig {
     pub kafka: KafkaConfig,
     pub nats: NatsConfig,
     pub bucket: BucketConfig,
+    #[serde(default)]
+    pub telemetry: Telemetry,
     /// Seconds a stopping process waits for work in flight.
     #[serde(default = "default_drain_seconds")]
     pub drain_seconds: u64,

@@ -143,7 +143,7 @@ impl Problem {
         let mut status = tonic::Status::new(self.kind.grpc(), self.detail.clone());
         let metadata = status.metadata_mut();
         if let Ok(code) = self.code.parse() {
-            metadata.insert("x-cyto-error-code", code);
+            metadata.insert(contracts::headers::ERROR_CODE, code);
         }
         if let Some(after) = self.retry_after
             && let Ok(seconds) = whole_seconds(after).to_string().parse()

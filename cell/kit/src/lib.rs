@@ -7,6 +7,7 @@ pub mod admission;
 pub mod clock;
 pub mod config;
 pub mod database;
+pub mod deliveries;
 pub mod exchange;
 pub mod fault;
 pub mod feeds;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use contracts::events::{self, Bus};
@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::Scope;
 use crate::database::{Database, DatabaseError, Tx};
+use crate::metrics::Seconds;
 use crate::tasks::{Policy, Tasks};
 
 /// Rows per round; a round's publishes are in flight together.
@@ -36,6 +37,16 @@ const MAX_ENVELOPE_BYTES: usize = 990_000;
 pub enum BusKind {
     Control,
     Data,
+}
+
+impl BusKind {
+    /// As metrics and task names call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            BusKind::Control => "control",
+            BusKind::Data => "data",
+        }
+    }
 }
 
 fn bus_of(event_name: &str) -> Option<BusKind> {
@@ -128,13 +139,19 @@ fn lineage_headers(event: &str, event_id: Uuid, at: OffsetDateTime) -> BTreeMap<
 
 /// Spawns the relay of a service's outbox to one bus. Give each bus its own relay: one bus being
 /// away does not hold back the other.
-pub fn relay(tasks: &Tasks, database: Database, publisher: Arc<dyn Publisher>) {
+pub fn relay(tasks: &Tasks, database: Database, publisher: Arc<dyn Publisher>, stalled: Seconds) {
     let stopping = tasks.stopping();
-    let name = format!("outbox relay ({:?})", publisher.bus());
+    let name = format!("outbox relay ({})", publisher.bus().name());
     tasks.spawn(name, Policy::EndProcess, async move {
         let mut listener: Option<PgListener> = None;
+        let mut progress = Instant::now();
         loop {
-            let wait = match drain(&database, publisher.as_ref()).await {
+            let drained = drain(&database, publisher.as_ref()).await;
+            if drained.is_ok() {
+                progress = Instant::now();
+            }
+            stalled.set(if drained.is_ok() { 0.0 } else { progress.elapsed().as_secs_f64() });
+            let wait = match drained {
                 Ok(0) => POLL,
                 Ok(_) => Duration::ZERO,
                 Err(error) => {

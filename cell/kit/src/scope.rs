@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use axum::extract::FromRequestParts;
 use contracts::claims::scope;
-use contracts::{Generation, TenantId, headers};
+use contracts::{Generation, TenantId, TraceParent, headers};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use uuid::Uuid;
@@ -88,6 +88,17 @@ impl Scope {
             request_id: Uuid::now_v7().to_string(),
             traceparent: None,
         }
+    }
+
+    /// Where in which trace this happens.
+    pub fn place(&self) -> Option<TraceParent> {
+        self.traceparent.as_deref().and_then(|text| text.parse().ok())
+    }
+
+    /// The same, as a part of what `span` is about.
+    pub fn under(mut self, span: &trace::Span) -> Self {
+        self.traceparent = span.traceparent();
+        self
     }
 
     /// Refuses an actor that does not hold `wanted`.

@@ -7,13 +7,15 @@ use async_trait::async_trait;
 use contracts::CellId;
 use contracts::services::ServiceDeclaration;
 use sqlx::migrate::Migrator;
+use trace::Tracer;
 
 use crate::Secret;
 use crate::admission::Admission;
 use crate::config::{Settings, SettingsError};
 use crate::database::Database;
+use crate::deliveries::Deliveries;
 use crate::fault::{self, Fault};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, OutboxLabels};
 use crate::outbox::{self, Publisher};
 use crate::peers::Peers;
 use crate::placements::Placements;
@@ -122,6 +124,7 @@ pub struct Context {
     /// Generation of each tenant of this cell, for jobs.
     pub placements: Arc<Placements>,
     pub metrics: Metrics,
+    pub tracer: Tracer,
     /// `[services.<name>]` of the configuration.
     pub settings: toml::Table,
 }
@@ -142,8 +145,17 @@ impl Context {
 
     /// Hands the service's outbox to `bus` until the process stops.
     pub fn relay(&self, bus: impl Publisher + 'static) -> Result<(), StartError> {
-        outbox::relay(&self.tasks, self.database()?, Arc::new(bus));
+        let stalled = self
+            .metrics
+            .outboxes
+            .get_or_create_owned(&OutboxLabels { service: self.service.name, bus: bus.bus().name() });
+        outbox::relay(&self.tasks, self.database()?, Arc::new(bus), stalled);
         Ok(())
+    }
+
+    /// For the buses this service takes events from.
+    pub fn deliveries(&self) -> Deliveries {
+        Deliveries::new(self.service.name, self.tracer.clone(), self.metrics.deliveries.clone())
     }
 
     pub fn sealer(&self) -> Result<Sealer, StartError> {

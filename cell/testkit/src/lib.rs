@@ -3,6 +3,7 @@
 //! Nothing here stands in for a part of the platform. What a test process starts dies with it.
 
 mod client;
+mod collector;
 mod condition;
 mod family;
 mod folder;
@@ -18,6 +19,7 @@ mod suite;
 mod tenants;
 
 pub use client::{Answer, Http};
+pub use collector::{Collector, Seen};
 pub use condition::{eventually, within};
 pub use hostile::hostile;
 pub use kafka::{Kafka, kafka};

@@ -11,6 +11,8 @@ mod floors;
 #[cfg(test)]
 mod lengths;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod names;
 #[cfg(test)]
 mod panics;

@@ -9,6 +9,7 @@ use stack::addresses::Addresses;
 use stack::parts::Parts;
 use stack::site::{Arrangement, Description, Settings, Site, Until};
 use tokio::signal::unix::{SignalKind, signal};
+use trace::Telemetry;
 
 use crate::client;
 use crate::place::Place;
@@ -28,6 +29,12 @@ pub struct Args {
     /// Second octet of every address (127.<octet>.…): two sites may run side by side.
     #[arg(long)]
     octet: Option<u8>,
+    /// Send spans to an OTLP collector that speaks HTTP, for example http://127.0.0.1:4318.
+    #[arg(long)]
+    otlp: Option<String>,
+    /// Part of the traces that begin at the site and are recorded, 0 to 1.
+    #[arg(long, requires = "otlp", default_value_t = 0.1)]
+    sample_ratio: f64,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -83,6 +90,8 @@ fn settings(args: &Args, place: &Place) -> anyhow::Result<Settings> {
     if args.apart {
         settings.arrangement = Arrangement::Apart;
     }
+    settings.telemetry = Telemetry { otlp: args.otlp.clone(), sample_ratio: args.sample_ratio };
+    settings.telemetry.validate()?;
     Ok(settings)
 }
 

@@ -15,6 +15,8 @@ pub const GENERATION_REQUIRED: &str = "x-cyto-generation-required";
 pub const ACTOR: &str = "x-cyto-actor";
 /// Space-separated scopes of the actor.
 pub const SCOPES: &str = "x-cyto-scopes";
+/// Stable error code, on a gRPC status.
+pub const ERROR_CODE: &str = "x-cyto-error-code";
 pub const REQUEST_ID: &str = "x-request-id";
 pub const TRACEPARENT: &str = "traceparent";
 

@@ -13,7 +13,9 @@ pub mod kafka;
 pub mod nats;
 pub mod routing;
 pub mod services;
+pub mod trace;
 
 pub use claims::Claims;
 pub use envelope::Envelope;
 pub use ids::{CellId, Generation, Rid, TenantId};
+pub use trace::TraceParent;

@@ -23,7 +23,8 @@ const LINGER_BYTES: usize = 1024 * 1024;
 pub async fn refuse(session: &mut Session, exchange: &mut Exchange, refusal: Refusal) -> Result<()> {
     exchange.refusal = Some(refusal);
     exchange.header_after.get_or_insert_with(|| exchange.begun.elapsed());
-    let caller = Caller { grpc: exchange.grpc, request_id: &exchange.request_id, trace_id: &exchange.trace.id };
+    let trace_id = exchange.place.trace_id();
+    let caller = Caller { grpc: exchange.grpc, request_id: &exchange.request_id, trace_id: &trace_id };
     write(session, answer(refusal, caller)).await
 }
 

@@ -3,20 +3,24 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use contracts::Generation;
+use ::trace::{Span, SpanKind, Tracer};
+use contracts::{Generation, TraceParent};
 use http::HeaderValue;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::decision::{Destination, Door, Placement, Refusal};
-use crate::headers::{self, Trace};
 use crate::shutdown::{Busy, InFlight};
 
 /// What is remembered of a request from hook to hook.
 pub struct Exchange {
     pub begun: Instant,
     pub request_id: String,
-    pub trace: Trace,
+    pub span: Span,
+    /// Parent of the next hop's span; begun here if the client began none.
+    pub place: TraceParent,
+    /// The client had begun the trace; its `tracestate` goes on.
+    pub continued: bool,
     pub host: String,
     /// The caller reads gRPC statuses.
     pub grpc: bool,
@@ -41,7 +45,9 @@ impl Exchange {
         Self {
             begun: Instant::now(),
             request_id: String::new(),
-            trace: Trace { id: String::new(), parent: String::new(), continued: false },
+            span: Tracer::off().begin(SpanKind::Server, "", None),
+            place: TraceParent::begin((0, 0), false),
+            continued: false,
             host: String::new(),
             grpc: false,
             destination: None,
@@ -59,13 +65,19 @@ impl Exchange {
     }
 
     /// Takes what later hooks need from the header. Minted here: request id and trace.
-    pub fn open(&mut self, header: &RequestHeader) {
+    pub fn open(&mut self, header: &RequestHeader, tracer: &Tracer) {
         self.request_id = uuid::Uuid::now_v7().to_string();
-        let traceparent = header.headers.get(contracts::headers::TRACEPARENT).map(HeaderValue::as_bytes);
-        self.trace = headers::trace(traceparent, (rand::random(), rand::random()));
         let content_type = header.headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes);
         self.grpc = header.version == http::Version::HTTP_2 && content_type.is_some_and(is_grpc);
         self.host = authority(header).and_then(crate::target::host_of).unwrap_or_default();
+        let traceparent = header.headers.get(contracts::headers::TRACEPARENT);
+        let client: Option<TraceParent> = traceparent.and_then(|v| v.to_str().ok()).and_then(|text| text.parse().ok());
+        self.continued = client.is_some();
+        let name =
+            if self.grpc { header.uri.path().trim_start_matches('/').to_owned() } else { header.method.to_string() };
+        self.span = tracer.begin(SpanKind::Server, name, client);
+        let fresh = || TraceParent::begin((rand::random(), rand::random()), false);
+        self.place = self.span.place().unwrap_or_else(fresh);
     }
 
     pub fn placement(&self) -> Option<&Placement> {

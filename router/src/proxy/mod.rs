@@ -18,6 +18,7 @@ use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
+use trace::Tracer;
 
 use crate::access_log::AccessLog;
 use crate::config::Limits;
@@ -45,6 +46,7 @@ pub struct Shared {
     pub peers: Peers,
     pub in_flight: Arc<InFlight>,
     pub access_log: AccessLog,
+    pub tracer: Tracer,
 }
 
 /// The proxy behind one listener.
@@ -133,7 +135,7 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
         let repaired = crate::connection::header_read();
-        exchange.open(session.req_header());
+        exchange.open(session.req_header(), &self.shared.tracer);
         let limits = &self.shared.limits;
         session.set_read_timeout(Some(limits.stream_idle()));
         session.set_write_timeout(Some(limits.stream_idle()));

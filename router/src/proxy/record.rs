@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pingora::Error;
+use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use super::Shared;
@@ -14,7 +15,7 @@ use crate::metrics::CodeLabel;
 /// Status of a request whose client left before an answer, after nginx.
 const CLIENT_GONE: u16 = 499;
 
-pub fn record(shared: &Shared, door: Door, session: &mut Session, error: Option<&Error>, exchange: &Exchange) {
+pub fn record(shared: &Shared, door: Door, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
     let whole = exchange.begun.elapsed();
     let status = session.response_written().map_or(CLIENT_GONE, |header| header.status.as_u16());
     let refused = exchange.refusal.map(|refusal| crate::problem::row_of(refusal).code);
@@ -23,13 +24,14 @@ pub fn record(shared: &Shared, door: Door, session: &mut Session, error: Option<
     if let Some(code) = refused {
         metrics.refusals.get_or_create(&CodeLabel { code }).inc();
     }
-    let placement = exchange.placement();
     let header = session.req_header();
+    describe_span(exchange, header, status, refused);
+    let placement = exchange.placement();
     shared.access_log.put(Line {
         time: timestamp(),
         listener: door.name(),
         request_id: exchange.request_id.clone(),
-        trace_id: exchange.trace.id.clone(),
+        trace_id: exchange.place.trace_id(),
         method: header.method.to_string(),
         host: exchange.host.clone(),
         path: header.uri.path().to_owned(),
@@ -48,6 +50,29 @@ pub fn record(shared: &Shared, door: Door, session: &mut Session, error: Option<
         added_ms: exchange.added().map(millis),
         client: session.client_addr().and_then(|address| address.as_inet()).map(ToString::to_string),
     });
+}
+
+/// The span ends with the exchange.
+fn describe_span(exchange: &mut Exchange, header: &RequestHeader, status: u16, refused: Option<&'static str>) {
+    if !exchange.span.is_recorded() {
+        return;
+    }
+    let placed = exchange.placement().map(|placement| (placement.tenant.to_string(), placement.cell.to_string()));
+    let (id, host, attempts) = (exchange.request_id.clone(), exchange.host.clone(), exchange.attempts);
+    let span = &mut exchange.span;
+    span.set("http.request.method", header.method.as_str().to_owned());
+    span.set("url.path", header.uri.path().to_owned());
+    span.set("server.address", host);
+    span.set("http.response.status_code", i64::from(status));
+    span.set("cyto.request_id", id);
+    span.set("cyto.attempts", i64::from(attempts));
+    if let Some((tenant, cell)) = placed {
+        span.set("cyto.tenant", tenant);
+        span.set("cyto.cell", cell);
+    }
+    if status >= 500 || (refused.is_some() && exchange.grpc) {
+        span.fail(refused.unwrap_or("http/unknown"));
+    }
 }
 
 /// Kind and side of a failure. Its context may hold bytes of the request and stays out.

@@ -77,14 +77,14 @@ pub fn cross(
     for name in &stripped {
         request.remove_header(name);
     }
-    if !exchange.trace.continued {
+    if !exchange.continued {
         request.remove_header(headers::TRACESTATE);
     }
     request.insert_header(names::REQUEST_ID, exchange.request_id.as_str())?;
     if let Some(id) = client_id {
         request.insert_header(headers::CLIENT_REQUEST_ID, id)?;
     }
-    request.insert_header(names::TRACEPARENT, exchange.trace.parent.as_str())?;
+    request.insert_header(names::TRACEPARENT, exchange.place.to_string())?;
     let proto = if tls { "https" } else { "http" };
     let ip = client.map(|client| client.ip());
     request.insert_header(headers::FORWARDED, headers::forwarded(ip, &exchange.host, tls))?;

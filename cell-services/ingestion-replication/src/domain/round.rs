@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use contracts::{Generation, TenantId};
+use contracts::{Generation, TenantId, TraceParent};
 use uuid::Uuid;
 
 use super::Place;
+
+/// Traces that one commit is linked to; of more, the first ones.
+const TRACES: usize = 16;
 
 /// Rows of one stream, in reading order: one buffer of JSON lines, and where each came from.
 #[derive(Debug, Clone)]
@@ -18,6 +21,10 @@ pub struct StreamRows {
     pub places: Vec<Place>,
     /// Schema version of each row.
     pub versions: Vec<i32>,
+    /// Recorded traces that rows came by, in reading order.
+    pub traces: Vec<TraceParent>,
+    /// When the oldest row was made, in milliseconds since the epoch, if its producer said so.
+    pub oldest_ms: Option<i64>,
     /// End of each row in `bytes`.
     ends: Vec<usize>,
     bytes: Vec<u8>,
@@ -25,8 +32,27 @@ pub struct StreamRows {
 
 impl StreamRows {
     fn new(tenant: TenantId) -> Self {
-        let (places, versions, ends, bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { tenant, generation: Generation(0), schema_version: 0, places, versions, ends, bytes }
+        Self {
+            tenant,
+            generation: Generation(0),
+            schema_version: 0,
+            places: Vec::new(),
+            versions: Vec::new(),
+            traces: Vec::new(),
+            oldest_ms: None,
+            ends: Vec::new(),
+            bytes: Vec::new(),
+        }
+    }
+
+    fn follow(&mut self, trace: Option<TraceParent>, made_ms: Option<i64>) {
+        if let Some(trace) = trace
+            && self.traces.len() < TRACES
+            && !self.traces.contains(&trace)
+        {
+            self.traces.push(trace);
+        }
+        self.oldest_ms = [self.oldest_ms, made_ms].into_iter().flatten().min();
     }
 
     fn push(&mut self, place: Place, version: i32, row: &[u8]) {
@@ -66,6 +92,8 @@ pub struct Record<'a> {
     pub place: Place,
     pub key: &'a [u8],
     pub payload: &'a [u8],
+    /// Milliseconds since the epoch: when its producer made it, if it said so.
+    pub made_ms: Option<i64>,
 }
 
 /// A record, as its headers say.
@@ -75,18 +103,21 @@ pub struct Labels {
     pub stream: Uuid,
     pub schema_version: i32,
     pub generation: Generation,
+    /// Present only if the push was recorded.
+    pub trace: Option<TraceParent>,
 }
 
 /// Reads the headers of a record; the error is the reason it is poison.
 pub fn labels<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<Labels, &'static str> {
-    use contracts::headers::{GENERATION, RECORD_SCHEMA_VERSION, RECORD_STREAM, RECORD_TENANT};
-    let (mut tenant, mut stream, mut version, mut generation) = (None, None, None, None);
+    use contracts::headers::{GENERATION, RECORD_SCHEMA_VERSION, RECORD_STREAM, RECORD_TENANT, TRACEPARENT};
+    let (mut tenant, mut stream, mut version, mut generation, mut trace) = (None, None, None, None, None);
     for (name, value) in headers {
         let slot = match name {
             RECORD_TENANT => &mut tenant,
             RECORD_STREAM => &mut stream,
             RECORD_SCHEMA_VERSION => &mut version,
             GENERATION => &mut generation,
+            TRACEPARENT => &mut trace,
             _ => continue,
         };
         *slot = std::str::from_utf8(value).ok();
@@ -97,6 +128,7 @@ pub fn labels<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<
         schema_version: version.and_then(|v| v.parse().ok()).ok_or("header schema-version is missing or malformed")?,
         // Rows of other producers may lack it: then placement alone says the generation.
         generation: generation.and_then(|g| g.parse().ok()).unwrap_or_default(),
+        trace: trace.and_then(|t| t.parse().ok()).filter(|t: &TraceParent| t.sampled),
     })
 }
 
@@ -141,13 +173,13 @@ impl Round {
         record: &Record<'_>,
         headers: impl Iterator<Item = (&'a str, &'a [u8])> + Clone,
     ) {
-        let Record { place, key, payload } = *record;
+        let Record { place, key, payload, made_ms } = *record;
         if self.see(epoch, place) == Seen::Repeat {
             return;
         }
         let (code, detail) = match labels(headers.clone()) {
             Ok(_) if payload.is_empty() => ("empty", "the record has no value"),
-            Ok(labels) => return self.take(labels, place, payload),
+            Ok(labels) => return self.take(labels, place, payload, made_ms),
             Err(why) => ("labels", why),
         };
         self.give_up(Poison {
@@ -167,10 +199,11 @@ impl Round {
         }
     }
 
-    pub fn take(&mut self, labels: Labels, place: Place, row: &[u8]) {
-        let Labels { tenant, stream, schema_version, generation } = labels;
+    pub fn take(&mut self, labels: Labels, place: Place, row: &[u8], made_ms: Option<i64>) {
+        let Labels { tenant, stream, schema_version, generation, trace } = labels;
         let rows = self.streams.entry((tenant.clone(), stream)).or_insert_with(|| StreamRows::new(tenant));
         rows.generation = rows.generation.max(generation);
+        rows.follow(trace, made_ms);
         rows.push(place, schema_version, row);
         self.rows += 1;
         self.bytes += row.len();
@@ -215,6 +248,7 @@ mod tests {
             stream: Uuid::from_u128(stream),
             schema_version: 1,
             generation: Generation(1),
+            trace: None,
         }
     }
 
@@ -222,7 +256,7 @@ mod tests {
     fn a_new_epoch_forgets_what_was_read_and_not_committed() {
         let mut round = Round::default();
         assert_eq!(round.see(1, place(5)), Seen::New);
-        round.take(of("acme", 1), place(5), b"{}");
+        round.take(of("acme", 1), place(5), b"{}", None);
         assert_eq!(round.see(1, place(5)), Seen::Repeat);
         assert_eq!(round.hint(), &BTreeMap::from([(0, 6)]));
         assert_eq!(round.see(2, place(3)), Seen::New);
@@ -235,13 +269,24 @@ mod tests {
         let mut round = Round::default();
         for (offset, row) in [(0, "{\"a\":1}"), (1, "{\"a\":22}")] {
             round.see(1, place(offset));
-            round.take(of("acme", 1), place(offset), row.as_bytes());
+            round.take(of("acme", 1), place(offset), row.as_bytes(), None);
         }
         // A stranger's label makes a group of its own.
-        round.take(of("globex", 1), place(2), b"{}");
+        round.take(of("globex", 1), place(2), b"{}", None);
         let rows = &round.streams[&(TenantId::new("acme").unwrap(), Uuid::from_u128(1))];
         assert_eq!((rows.row(0), rows.row(1)), (b"{\"a\":1}\n".as_slice(), b"{\"a\":22}\n".as_slice()));
         assert_eq!((rows.len(), round.streams.len()), (2, 2));
+    }
+
+    #[test]
+    fn a_commit_knows_the_traces_and_the_oldest_of_its_rows() {
+        let mut round = Round::default();
+        let trace = |number| Some(TraceParent { trace: number, span: 1, sampled: true });
+        for (offset, trace, made_ms) in [(0, trace(7), Some(90)), (1, trace(7), Some(50)), (2, trace(8), None)] {
+            round.take(Labels { trace, ..of("acme", 1) }, place(offset), b"{}", made_ms);
+        }
+        let rows = &round.streams[&(TenantId::new("acme").unwrap(), Uuid::from_u128(1))];
+        assert_eq!((rows.traces.clone(), rows.oldest_ms), (vec![trace(7).unwrap(), trace(8).unwrap()], Some(50)));
     }
 
     #[test]

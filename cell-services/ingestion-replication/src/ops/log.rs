@@ -49,7 +49,9 @@ impl Log for Topic {
         let read = self.consumer.drain(max, wait, |epoch, record| {
             let Position { partition, offset } = record.position();
             let (place, headers) = (Place { partition, offset }, record.headers());
-            round.read(epoch, &Record { place, key: record.key(), payload: record.payload() }, headers);
+            let (key, payload, made_ms) = (record.key(), record.payload(), record.timestamp_ms());
+            let view = Record { place, key, payload, made_ms };
+            round.read(epoch, &view, headers);
         });
         read.await.map(drop)
     }

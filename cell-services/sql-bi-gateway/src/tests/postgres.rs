@@ -5,12 +5,14 @@ use std::time::Duration;
 use anyhow::Result;
 use kit::Scope;
 use kit::database::Database;
+use kit::metrics::Metrics;
 use kit::tasks::Tasks;
 use time::OffsetDateTime;
 
 use super::{pin, run};
 use crate::domain::{Run, State};
 use crate::events::Recorder;
+use crate::measured::Statements;
 use crate::store::{self, Past};
 
 async fn database() -> Result<Database> {
@@ -24,7 +26,7 @@ fn run_of(scope: &Scope) -> Run {
 /// Records `runs` and stops, so that all are written.
 async fn record(database: &Database, runs: &[Run]) -> Result<()> {
     let (tasks, _failures) = Tasks::new();
-    let recorder = Recorder::start(&tasks, database.clone(), runs.len());
+    let recorder = Recorder::start(&tasks, database.clone(), runs.len(), Statements::new(&Metrics::default()));
     for run in runs {
         recorder.reserve()?.record(run.clone());
     }
@@ -72,7 +74,7 @@ async fn the_same_run_is_recorded_once() -> Result<()> {
 async fn a_statement_under_way_at_a_stop_is_recorded() -> Result<()> {
     let (database, acme) = (database().await?, testkit::scope("acme")?);
     let (tasks, _failures) = Tasks::new();
-    let recorder = Recorder::start(&tasks, database.clone(), 1);
+    let recorder = Recorder::start(&tasks, database.clone(), 1, Statements::new(&Metrics::default()));
     let place = recorder.reserve()?;
     assert!(recorder.reserve().is_err(), "there is one place only");
     let stopping = tasks.stopping();

@@ -17,6 +17,7 @@ use futures::{Stream, StreamExt};
 use kit::tasks::Policy;
 use kit::{Scope, outbox};
 use tokio::sync::oneshot;
+use trace::{Span, SpanKind, Tracer};
 use uuid::Uuid;
 
 use super::rows::{Form, Row, RowReader};
@@ -176,11 +177,12 @@ async fn intake(
     arrival: Arrival,
 ) -> Result<BatchOutcome, Error> {
     let schema = Schema::new(stream.fields.clone()).map_err(Error::Schema)?;
+    let span = sending(app, scope);
     let mut intake = Intake {
         check: RowCheck::new(&schema),
         batch: app.bus.producer().batch(STREAMING_RECORD_ACCEPTED),
         keys: keys(app, scope, stream.id),
-        headers: record_headers(app, scope, stream, run),
+        headers: record_headers(app, scope, stream, run, &span),
         outcome: BatchOutcome { schema_version: stream.schema_version, ..BatchOutcome::default() },
         rows: 0,
         rows_per_shard: u64::from(app.settings.rows_per_shard),
@@ -213,7 +215,10 @@ async fn intake(
             refreshed = Instant::now();
         }
     }
+    let sent = Instant::now();
     let acknowledged = intake.batch.acknowledged().await?;
+    (app.counters.acknowledged)(sent.elapsed().as_secs_f64());
+    end(span, acknowledged.records);
     Ok(BatchOutcome { accepted: acknowledged.records, partitions: acknowledged.offsets, ..intake.outcome })
 }
 
@@ -237,14 +242,33 @@ fn keys(app: &App, scope: &Scope, stream: Uuid) -> Vec<Vec<u8>> {
     (0..shards).map(|at| format!("{}/{stream}/{}", scope.tenant, (first + at) % shards).into_bytes()).collect()
 }
 
-fn record_headers(app: &App, scope: &Scope, stream: &StreamRow, run: Uuid) -> RecordHeaders {
+/// From the first row to the last acknowledgement.
+fn sending(app: &App, scope: &Scope) -> Span {
+    let Some(place) = scope.place() else { return Tracer::off().begin(SpanKind::Producer, "", None) };
+    let mut span = app.tracer.begin(SpanKind::Producer, format!("send {STREAMING_RECORD_ACCEPTED}"), Some(place));
+    span.set("messaging.system", "kafka");
+    span.set("messaging.operation.name", "send");
+    span.set("messaging.destination.name", STREAMING_RECORD_ACCEPTED);
+    span
+}
+
+fn end(mut span: Span, records: u64) {
+    span.set("messaging.batch.message_count", i64::try_from(records).unwrap_or(i64::MAX));
+}
+
+fn record_headers(app: &App, scope: &Scope, stream: &StreamRow, run: Uuid, span: &Span) -> RecordHeaders {
     let lineage = OpenLineage::now(app.job_namespace(scope), job_name(stream), run, app.producer());
-    RecordHeaders::new(&lineage)
+    let labels = RecordHeaders::new(&lineage)
         .with(headers::RECORD_TENANT, scope.tenant.as_str())
         .with(headers::RECORD_STREAM, &stream.id.to_string())
         .with(headers::RECORD_SCHEMA_VERSION, &stream.schema_version.to_string())
         .with(headers::REQUEST_ID, &scope.request_id)
-        .with(headers::GENERATION, &scope.generation.to_string())
+        .with(headers::GENERATION, &scope.generation.to_string());
+    // On every record, so only where somebody will look at it.
+    match span.traceparent().filter(|_| span.is_recorded()) {
+        Some(place) => labels.with(headers::TRACEPARENT, &place),
+        None => labels,
+    }
 }
 
 fn job_name(stream: &StreamRow) -> String {

@@ -5,6 +5,7 @@ mod json;
 mod page;
 mod query;
 mod serve;
+mod spanned;
 
 pub use json::Json;
 pub use page::{Page, PageError, PageRequest};

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 use tower_http::catch_panic::CatchPanicLayer;
+use trace::Tracer;
 
 use super::access::{Access, record};
 use crate::fault::{Kind, Problem};
@@ -62,6 +63,7 @@ pub struct Server {
     pub identity: Identity,
     pub admits: Admits,
     pub metrics: Metrics,
+    pub tracer: Tracer,
 }
 
 impl std::fmt::Debug for Server {
@@ -76,7 +78,7 @@ impl Server {
         let address = self.address;
         let listener = TcpListener::bind(address).await.map_err(|source| ServeError::Bind { address, source })?;
         let acceptor = TlsAcceptor::from(Arc::new(self.identity.server()?));
-        let access = Access { service: self.service, metrics: self.metrics };
+        let access = Access { service: self.service, metrics: self.metrics, tracer: self.tracer };
         let router = dress(router, access);
         let (stopping, admits) = (tasks.stopping(), self.admits);
         tasks.spawn(format!("{} on {address}", self.service), Policy::EndProcess, async move {

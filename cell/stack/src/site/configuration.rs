@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use toml::{Table, Value};
+use trace::Telemetry;
 
 use super::settings::{CellPlan, Layout, Settings};
 use crate::addresses::{
@@ -41,8 +42,11 @@ fn folder(dir: &Path) -> Value {
     Value::Table(table([("dir", path(dir))]))
 }
 
-fn write(file: &Path, content: &Table) -> Result<()> {
-    let body = toml::to_string(content).map_err(|e| Error::refused("a configuration cannot be written", e))?;
+fn write(file: &Path, content: &Table, telemetry: &Telemetry) -> Result<()> {
+    let mut content = content.clone();
+    let told = Value::try_from(telemetry).map_err(|e| Error::refused("a configuration cannot be written", e))?;
+    content.insert("telemetry".to_owned(), told);
+    let body = toml::to_string(&content).map_err(|e| Error::refused("a configuration cannot be written", e))?;
     write_private(file, format!("# Written by cyto; changed at every start.\n{body}").as_bytes()).map(|_| ())
 }
 
@@ -88,7 +92,7 @@ pub(super) fn write_cell(
             ])),
         ),
     ]);
-    write(&dir.join("config.toml"), &content)
+    write(&dir.join("config.toml"), &content, &settings.telemetry)
 }
 
 pub(super) fn write_global(settings: &Settings, layout: &Layout) -> Result<()> {
@@ -106,7 +110,7 @@ pub(super) fn write_global(settings: &Settings, layout: &Layout) -> Result<()> {
         ("secrets", folder(&dir.join("secrets"))),
         ("postgres", Value::Table(table([("host", text(address)), ("port", port(POSTGRES_PORT))]))),
     ]);
-    write(&dir.join("config.toml"), &content)
+    write(&dir.join("config.toml"), &content, &settings.telemetry)
 }
 
 pub(super) fn write_router(settings: &Settings, layout: &Layout) -> Result<()> {
@@ -127,7 +131,7 @@ pub(super) fn write_router(settings: &Settings, layout: &Layout) -> Result<()> {
             ])),
         ),
     ]);
-    write(&dir.join("config.toml"), &content)
+    write(&dir.join("config.toml"), &content, &settings.telemetry)
 }
 
 /// Gives every process of the site its certificate.

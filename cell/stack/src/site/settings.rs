@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use trace::Telemetry;
 
 use crate::addresses::{
     Addresses, GLOBAL_PORT, ROUTER_ADMIN_PORT, ROUTER_FLIGHT_PORT, ROUTER_HTTP_PORT, ROUTER_HTTPS_PORT,
@@ -64,6 +65,8 @@ pub struct Settings {
     pub bucket_quota_bytes: u64,
     /// By cell.
     pub detours: BTreeMap<String, Detours>,
+    /// Where all of our processes send their spans.
+    pub telemetry: Telemetry,
 }
 
 impl Settings {
@@ -82,6 +85,7 @@ impl Settings {
             arrangement: Arrangement::Together,
             bucket_quota_bytes: 20 << 30,
             detours: BTreeMap::new(),
+            telemetry: Telemetry::default(),
         }
     }
 }

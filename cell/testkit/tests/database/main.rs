@@ -194,7 +194,7 @@ async fn events_leave_with_their_transaction_and_survive_an_absent_bus() -> Resu
     say(&database, kept, true).await?;
     let (tasks, _failures) = Tasks::new();
     let bus = Arc::new(Flaky::default());
-    kit::outbox::relay(&tasks, database.clone(), bus.clone());
+    kit::outbox::relay(&tasks, database.clone(), bus.clone(), kit::metrics::Seconds::default());
     testkit::eventually("the outbox is empty", || async {
         let mut tx = database.begin_system().await?;
         let left: i64 = sqlx::query_scalar("select count(*) from outbox").fetch_one(&mut *tx).await?;

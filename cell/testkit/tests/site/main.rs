@@ -20,6 +20,7 @@ mod secrets;
 mod statements;
 mod strangers;
 mod tokens;
+mod traces;
 mod world;
 
 use std::process::ExitCode;
@@ -75,6 +76,9 @@ fn cases() -> Vec<Case<World>> {
         strangers::a_foreign_id_is_like_an_absent_one,
         strangers::a_foreign_warehouse_is_refused,
         strangers::lists_show_only_ones_own,
+        traces::one_trace_leads_from_the_push_to_the_statement,
+        traces::a_trace_that_nobody_wants_is_not_recorded,
+        traces::a_request_id_joins_trace_logs_and_audit,
         statements::foreign_tables_do_not_exist,
         statements::statements_reach_nothing_but_tables,
         statements::metadata_lists_only_the_tenants_own,

@@ -102,6 +102,9 @@ pub async fn no_credential_lies_open(world: Arc<World>) -> anyhow::Result<()> {
         ensure!(named.is_none(), "{} holds {}", log.display(), named.unwrap_or_default());
     }
     ensure!(searched > 100_000, "only {searched} bytes of logs");
+    let named = world.collector.bytes(|bytes| (bytes.len(), named_in(bytes, &credentials)));
+    ensure!(named.0 > 1_000, "only {} bytes of spans", named.0);
+    ensure!(named.1.is_none(), "a span holds {}", named.1.unwrap_or_default());
     for (place, bytes) in processes() {
         let named = named_in(&bytes, &credentials);
         ensure!(named.is_none(), "{place} holds {}", named.unwrap_or_default());

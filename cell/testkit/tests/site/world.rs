@@ -2,7 +2,8 @@
 
 use anyhow::Context;
 use serde_json::json;
-use testkit::{Admin, ClientSecret, Http, Site, Tenant, eventually};
+use testkit::{Admin, ClientSecret, Collector, Http, Site, Tenant, eventually};
+use trace::Telemetry;
 
 use crate::rows;
 
@@ -14,6 +15,8 @@ const OWNER: &str = "globex-corp";
 
 pub struct World {
     pub site: Site,
+    /// Every process of the site sends its spans here; only traces that a test began are recorded.
+    pub collector: Collector,
     pub admin: Admin,
     pub http: Http,
     /// In [`SHARED`]; has dataset `orders` of 100 rows.
@@ -37,9 +40,17 @@ pub struct Secrets {
 
 impl World {
     pub async fn start() -> anyhow::Result<Self> {
-        let site = Site::start().await?;
+        let mut started = None;
+        let site = Site::start_as(async |settings| {
+            let collector = Collector::start(settings.addresses.router()).await?;
+            settings.telemetry = Telemetry { otlp: Some(collector.url()), sample_ratio: 0.0 };
+            started = Some(collector);
+            Ok(())
+        })
+        .await?;
+        let collector = started.context("the site was not prepared")?;
         match Self::furnish(&site).await {
-            Ok(build) => Ok(build(site)),
+            Ok(build) => Ok(build(site, collector)),
             Err(error) => {
                 site.stop(false).await;
                 Err(error)
@@ -47,7 +58,7 @@ impl World {
         }
     }
 
-    async fn furnish(site: &Site) -> anyhow::Result<impl FnOnce(Site) -> Self + use<>> {
+    async fn furnish(site: &Site) -> anyhow::Result<impl FnOnce(Site, Collector) -> Self + use<>> {
         let http = Http::new(site.http())?;
         let admin = Admin::sign_in(&http, &administrator(site)?).await?;
         let flight = site.flight();
@@ -57,7 +68,7 @@ impl World {
         let orders = rows::dataset(&acme, "orders").await?;
         rows::upload(&acme, &orders, rows::csv(0, 100)).await?;
         let secrets = [hide(&neighbour).await?, hide(&globex).await?];
-        Ok(move |site| Self { site, admin, http, acme, neighbour, globex, secrets })
+        Ok(move |site, collector| Self { site, collector, admin, http, acme, neighbour, globex, secrets })
     }
 
     pub async fn stop(self: std::sync::Arc<Self>, passed: bool) {

@@ -36,8 +36,9 @@ pub enum Command {
     /// Cells: list.
     #[command(subcommand)]
     Cell(cell::Command),
-    /// What the site is doing: cells, generations, contracts, tables.
-    Status,
+    /// What the site is doing: cells, generations, contracts, lag, freshness, errors. Ends with 1 if
+    /// something needs attention.
+    Status(status::Args),
 }
 
 pub async fn run(command: Command, place: &Place) -> anyhow::Result<ExitCode> {
@@ -48,7 +49,7 @@ pub async fn run(command: Command, place: &Place) -> anyhow::Result<ExitCode> {
         Command::Token(args) => token::run(args, place).await,
         Command::Tenant(command) => tenant::run(command, place).await,
         Command::Cell(command) => cell::run(command, place).await,
-        Command::Status => status::run(place).await,
+        Command::Status(args) => status::run(args, place).await,
     }
 }
 

@@ -130,6 +130,12 @@ fn assemble(world: &Arc<World>, process: usize) -> Sink {
             forsaken_topic_id: world.forsaken.lock().clone(),
             ..Settings::default()
         },
-        counters: Counters { rows: Box::new(|_| ()), dead_letters: Box::new(|_| ()), commit_seconds: Box::new(|_| ()) },
+        counters: Counters {
+            rows: Box::new(|_| ()),
+            dead_letters: Box::new(|_| ()),
+            commit_seconds: Box::new(|_| ()),
+            freshness: Box::new(|_| ()),
+        },
+        tracer: trace::Tracer::off(),
     }
 }

@@ -187,7 +187,7 @@ impl Member {
         let partition = open[self.world.below(open.len() as u64) as usize];
         let offset = state.positions[&partition];
         let kept = &topic.partitions[partition as usize][offset as usize];
-        let record = Record { place: Place { partition, offset }, key: b"key", payload: &kept.payload };
+        let record = Record { place: Place { partition, offset }, key: b"key", payload: &kept.payload, made_ms: None };
         round.read(state.epoch, &record, kept.headers.iter().map(|(name, value)| (*name, value.as_slice())));
         // At times the broker hands the same record out again.
         if !self.world.chance(0.03) {
