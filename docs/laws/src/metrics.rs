@@ -23,7 +23,7 @@ fn registered() -> BTreeSet<String> {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();
-        let product = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let product = text.split("mod tests {").next().unwrap_or_default();
         let prefixes: &[&str] = match place.split('/').collect::<Vec<_>>().as_slice() {
             ["router", ..] => &["router_"],
             ["global", "trace", ..] => &["router_", "cytoplane_"],

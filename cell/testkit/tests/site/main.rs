@@ -18,6 +18,7 @@ mod prefixes;
 mod rows;
 mod secrets;
 mod statements;
+mod status;
 mod strangers;
 mod tokens;
 mod traces;
@@ -79,6 +80,8 @@ fn cases() -> Vec<Case<World>> {
         traces::one_trace_leads_from_the_push_to_the_statement,
         traces::a_trace_that_nobody_wants_is_not_recorded,
         traces::a_request_id_joins_trace_logs_and_audit,
+        status::a_sound_site_is_told_at_a_glance,
+        status::a_cell_that_is_gone_needs_attention,
         statements::foreign_tables_do_not_exist,
         statements::statements_reach_nothing_but_tables,
         statements::metadata_lists_only_the_tenants_own,

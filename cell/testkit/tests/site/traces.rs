@@ -48,22 +48,20 @@ fn way_of_a_row(spans: &[Seen], client: TraceParent) -> anyhow::Result<()> {
     let send = find(spans, "streaming", "send streaming.record.accepted.v1", Some(streaming))?;
     let sink = find(spans, "ingestion-replication", "process streaming.record.accepted.v1", Some(send))?;
     ensure!(sink.kind == CONSUMER, "{sink:?}");
-    let commit = find(
-        spans,
-        "iceberg-catalog",
-        "POST /iceberg/v1/{warehouse}/namespaces/{namespace}/tables/{table}",
-        Some(sink),
-    )?;
-    find(spans, "lineage", "process catalog.table.committed.v1", Some(commit))?;
+    find(spans, "iceberg-catalog", "POST /iceberg/v1/{prefix}/namespaces/{namespace}/tables/{table}", Some(sink))?;
+    find(spans, "streaming", "process ingestion.sink.committed.v1", Some(sink))?;
+    find(spans, "lineage", "process lineage.run.event.v1", Some(sink))?;
     Ok(())
 }
 
-/// From the client's statement to the table's metadata.
+/// The edge binds the statement to the catalog's present state, and the pool reads that very state.
 fn way_of_a_statement(spans: &[Seen]) -> anyhow::Result<()> {
-    let router = find(spans, "router", "FlightService/DoGet", None)?;
-    let edge = find(spans, "sql-bi-gateway", "FlightService/DoGet", Some(router))?;
-    let pool = find(spans, "sql-warehousing", "FlightService/DoGet", Some(edge))?;
-    find(spans, "iceberg-catalog", "GET", Some(pool))?;
+    let asked = find(spans, "router", "FlightService/GetFlightInfo", None)?;
+    let bound = find(spans, "sql-bi-gateway", "FlightService/GetFlightInfo", Some(asked))?;
+    find(spans, "iceberg-catalog", "GET", Some(bound))?;
+    let fetched = find(spans, "router", "FlightService/DoGet", None)?;
+    let edge = find(spans, "sql-bi-gateway", "FlightService/DoGet", Some(fetched))?;
+    find(spans, "sql-warehousing", "FlightService/DoGet", Some(edge))?;
     Ok(())
 }
 
@@ -95,7 +93,7 @@ pub async fn one_trace_leads_from_the_push_to_the_statement(world: Arc<World>) -
 }
 
 pub async fn a_trace_that_nobody_wants_is_not_recorded(world: Arc<World>) -> anyhow::Result<()> {
-    let stream = rows::stream(&world.acme, &format!("untraced-{}", rand::random::<u32>())).await?;
+    let stream = rows::stream(&world.acme, &format!("untraced_{}", rand::random::<u32>())).await?;
     let (unwanted, wanted) = (begin(false), begin(true));
     push(&world.acme, &stream, 5, unwanted).await?;
     push(&world.acme, &stream, 5, wanted).await?;
@@ -115,7 +113,7 @@ fn lines(world: &World, process: &str, id: &str) -> anyhow::Result<Vec<serde_jso
 }
 
 pub async fn a_request_id_joins_trace_logs_and_audit(world: Arc<World>) -> anyhow::Result<()> {
-    let stream = rows::stream(&world.acme, &format!("joined-{}", rand::random::<u32>())).await?;
+    let stream = rows::stream(&world.acme, &format!("joined_{}", rand::random::<u32>())).await?;
     let trace = begin(true);
     let id = push(&world.acme, &stream, 5, trace).await?;
     eventually("the audit has the request", || async {
