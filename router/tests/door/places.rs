@@ -68,8 +68,8 @@ async fn identity_is_stripped_and_minted_and_nothing_leaks_into_logs() {
     assert_eq!(headers["x-client-request-id"], "client-1");
     assert_eq!(headers["x-forwarded-for"], "127.0.0.1");
     assert_eq!(headers["forwarded"], "for=127.0.0.1;host=\"acme.localhost\";proto=http");
-    assert!(headers["traceparent"].as_str().unwrap().starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
-    assert_ne!(headers["traceparent"], trace);
+    // Without a collector the router is no part of the trace: the cell is the client's own child.
+    assert_eq!(headers["traceparent"], trace);
     for gone in ["x-cyto-scopes", "x_cyto_actor"] {
         assert!(headers.get(gone).is_none(), "{gone}");
     }

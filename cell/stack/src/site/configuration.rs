@@ -91,6 +91,7 @@ pub(super) fn write_cell(
                 ("role_arn", text(bucket.role_arn())),
             ])),
         ),
+        ("services", Value::Table(settings.services.clone())),
     ]);
     write(&dir.join("config.toml"), &content, &settings.telemetry)
 }

@@ -65,6 +65,8 @@ pub struct Settings {
     pub bucket_quota_bytes: u64,
     /// By cell.
     pub detours: BTreeMap<String, Detours>,
+    /// Overrides of the services' own defaults, by service, in every cell.
+    pub services: toml::Table,
     /// Where all of our processes send their spans.
     pub telemetry: Telemetry,
 }
@@ -85,6 +87,7 @@ impl Settings {
             arrangement: Arrangement::Together,
             bucket_quota_bytes: 20 << 30,
             detours: BTreeMap::new(),
+            services: toml::Table::new(),
             telemetry: Telemetry::default(),
         }
     }

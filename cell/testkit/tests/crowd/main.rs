@@ -1,0 +1,40 @@
+//! Too many calls: from one tenant beside another, and from one tenant alone. Not part of `cargo test`:
+//! `make crowd`. The site's limits per tenant are small, so that a hundred times as much can be made on a laptop.
+
+mod calls;
+mod flood;
+mod neighbour;
+#[path = "../site/rows.rs"]
+#[allow(dead_code)]
+mod rows;
+mod world;
+
+use std::process::ExitCode;
+
+use testkit::{Case, Suite};
+
+use crate::world::World;
+
+fn main() -> ExitCode {
+    kit::tls::install_provider();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let cases: Vec<Case<World>> = vec![
+        Case {
+            name: "neighbour::requests_beside_a_hundredfold",
+            run: |world| Box::pin(neighbour::beside_a_hundredfold(world)),
+        },
+        Case {
+            name: "neighbour::statements_beside_a_hundredfold",
+            run: |world| Box::pin(neighbour::beside_statements(world)),
+        },
+        Case { name: "flood::ten_times_the_requests", run: |world| Box::pin(flood::of_requests(world)) },
+        Case { name: "flood::ten_times_the_statements", run: |world| Box::pin(flood::of_statements(world)) },
+    ];
+    runtime.block_on(Suite::new(cases).run(world::World::start, world::World::stop))
+}

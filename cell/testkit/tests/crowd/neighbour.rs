@@ -1,0 +1,128 @@
+//! One tenant makes a hundred times the calls it may, and the one beside it must not notice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::ensure;
+use reqwest::Method;
+use testkit::Tenant;
+
+use crate::calls::{Answers, Told, asked, calls, told};
+use crate::rows;
+use crate::world::{REQUESTS, STATEMENTS, World};
+
+const TIME: Duration = Duration::from_secs(30);
+/// The neighbour stays below its own limit.
+const NEIGHBOURS_PAUSE: Duration = Duration::from_millis(125);
+/// A p99 may grow by half; on a machine that everything shares, by this many milliseconds at least.
+const SLACK_MS: f64 = 15.0;
+
+fn listing(tenant: &Tenant) -> impl Fn() -> std::pin::Pin<Box<dyn Future<Output = Told> + Send>> + Clone + use<> {
+    let tenant = tenant.clone();
+    move || Box::pin(told(tenant.request(Method::GET, "/api/v1/streams")))
+}
+
+fn say(what: &str, answers: &Answers) {
+    println!(
+        "    {what}: {} calls, {:.2} % good, p50 {:.1} ms, p99 {:.1} ms, refused {:?}",
+        answers.all(),
+        answers.goodput(),
+        answers.quantile(0.5),
+        answers.quantile(0.99),
+        answers.refused
+    );
+}
+
+/// The neighbour's goodput and p99 are those it has alone.
+fn unharmed(alone: &Answers, beside: &Answers) -> anyhow::Result<()> {
+    let bound = (alone.quantile(0.99) * 1.5).max(alone.quantile(0.99) + SLACK_MS);
+    ensure!(
+        beside.goodput() >= 99.0,
+        "{:.2} % good, {:?}, {:?}",
+        beside.goodput(),
+        beside.refused,
+        beside.broken.first()
+    );
+    ensure!(
+        beside.quantile(0.99) <= bound,
+        "p99 {:.1} ms, alone {:.1} ms",
+        beside.quantile(0.99),
+        alone.quantile(0.99)
+    );
+    Ok(())
+}
+
+/// Every refusal is a 429 that says when to come again.
+fn shed(crowd: &Answers, least: f64) -> anyhow::Result<()> {
+    ensure!(crowd.broken.is_empty(), "{} broken calls, the first: {:?}", crowd.broken.len(), crowd.broken.first());
+    ensure!(crowd.unadvised == 0, "{} refusals without advice", crowd.unadvised);
+    let refused = crowd.refusals() as f64 / crowd.all().max(1) as f64;
+    ensure!(refused >= least, "only {:.0} % were refused", refused * 100.0);
+    Ok(())
+}
+
+pub async fn beside_a_hundredfold(world: Arc<World>) -> anyhow::Result<()> {
+    world.renew().await?;
+    let alone = calls(1, NEIGHBOURS_PAUSE, TIME, listing(&world.neighbour)).await;
+    let clients = 20;
+    let pause = Duration::from_secs(1) * clients / (REQUESTS * 100);
+    let (crowd, beside) = tokio::join!(
+        calls(clients as usize, pause, TIME, listing(&world.crowd)),
+        calls(1, NEIGHBOURS_PAUSE, TIME, listing(&world.neighbour)),
+    );
+    say("alone", &alone);
+    say("beside", &beside);
+    say("the crowd", &crowd);
+    println!(
+        "    the crowd made {:.0} times what it may",
+        crowd.all() as f64 / TIME.as_secs_f64() / f64::from(REQUESTS)
+    );
+    shed(&crowd, 0.9)?;
+    unharmed(&alone, &beside)
+}
+
+/// A table of so many rows that statements on it take a while.
+pub async fn heavy(tenant: &Tenant) -> anyhow::Result<String> {
+    let name = format!("heavy_{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+    let dataset = rows::dataset(tenant, &name).await?;
+    rows::upload(tenant, &dataset, rows::csv(0, 200_000)).await?;
+    Ok(format!("select city, count(*), avg(amount), count(distinct id) from datasets.{name} group by city"))
+}
+
+async fn asking(
+    tenant: &Tenant,
+    sql: String,
+) -> anyhow::Result<impl Fn() -> std::pin::Pin<Box<dyn Future<Output = Told> + Send>> + Clone + use<>> {
+    let client = tenant.sql().await?;
+    Ok(move || {
+        let (client, sql) = (client.clone(), sql.clone());
+        Box::pin(async move { asked(client, &sql).await }) as std::pin::Pin<Box<dyn Future<Output = Told> + Send>>
+    })
+}
+
+pub async fn beside_statements(world: Arc<World>) -> anyhow::Result<()> {
+    world.renew().await?;
+    let heavy = heavy(&world.crowd).await?;
+    let dataset = rows::dataset(&world.neighbour, "small").await?;
+    rows::upload(&world.neighbour, &dataset, rows::csv(0, 100)).await?;
+    let small = asking(&world.neighbour, "select city from datasets.small where id = 3".to_owned()).await?;
+    let alone = calls(1, NEIGHBOURS_PAUSE, TIME, small.clone()).await;
+    let crowd = asking(&world.crowd, heavy).await?;
+    let (crowd, beside) = tokio::join!(
+        calls(STATEMENTS as usize * 100, Duration::from_secs(1), TIME, crowd),
+        calls(1, NEIGHBOURS_PAUSE, TIME, small),
+    );
+    say("alone", &alone);
+    say("beside", &beside);
+    say("the crowd", &crowd);
+    shed(&crowd, 0.5)?;
+    // Its statements share the processors with the crowd's few: it is served, and pays for that in time.
+    ensure!(
+        beside.goodput() >= 99.0,
+        "{:.2} % good, {:?}, {:?}",
+        beside.goodput(),
+        beside.refused,
+        beside.broken.first()
+    );
+    Ok(())
+}
