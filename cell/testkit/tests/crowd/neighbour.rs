@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use reqwest::Method;
-use testkit::Tenant;
+use testkit::{Tenant, within};
 
 use crate::calls::{Answers, Told, asked, calls, told};
 use crate::rows;
@@ -81,8 +81,12 @@ pub async fn beside_a_hundredfold(world: Arc<World>) -> anyhow::Result<()> {
     unharmed(&alone, &beside)
 }
 
-/// A table of so many rows that statements on it take a while.
+/// A statement on so many rows that it takes a while. Waits until the tenant may make requests again.
 pub async fn heavy(tenant: &Tenant) -> anyhow::Result<String> {
+    within(TIME, "a table of many rows", || table_of_many_rows(tenant)).await
+}
+
+async fn table_of_many_rows(tenant: &Tenant) -> anyhow::Result<String> {
     let name = format!("heavy_{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
     let dataset = rows::dataset(tenant, &name).await?;
     rows::upload(tenant, &dataset, rows::csv(0, 200_000)).await?;
