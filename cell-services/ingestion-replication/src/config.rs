@@ -10,6 +10,8 @@ pub struct Settings {
     /// it bounds how stale a table is.
     pub commit_millis: u64,
     pub commit_rows: usize,
+    /// So many rows are worth a commit of their own once no more come.
+    pub quiet_rows: usize,
     /// Bytes of rows, before decoding.
     pub commit_bytes: usize,
     /// Tables committed at the same time.
@@ -29,6 +31,7 @@ impl Default for Settings {
         Self {
             commit_millis: 2_000,
             commit_rows: 200_000,
+            quiet_rows: 10_000,
             commit_bytes: 64 << 20,
             commits_at_once: 4,
             attempts: 5,
@@ -43,6 +46,7 @@ impl config::Settings for Settings {
         config::positive(&[
             ("commit_millis", self.commit_millis),
             ("commit_rows", self.commit_rows as u64),
+            ("quiet_rows", self.quiet_rows as u64),
             ("commit_bytes", self.commit_bytes as u64),
             ("commits_at_once", self.commits_at_once as u64),
             ("attempts", u64::from(self.attempts)),

@@ -1,5 +1,6 @@
 //! What the sink decides, without doing it: which rows are kept, what a table has covered.
 
+pub mod due;
 pub mod progress;
 pub mod round;
 

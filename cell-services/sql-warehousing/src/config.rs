@@ -18,12 +18,21 @@ pub struct Settings {
     pub tenant_line: usize,
     /// Seconds a statement waits for its turn before it is refused.
     pub wait_seconds: u64,
+    /// Bytes of tables' data files kept in memory between statements.
+    pub kept_bytes: u64,
     pub limits: Limits,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { statements: 16, tenant_statements: 8, tenant_line: 64, wait_seconds: 10, limits: Limits::default() }
+        Self {
+            statements: 16,
+            tenant_statements: 8,
+            tenant_line: 64,
+            wait_seconds: 10,
+            kept_bytes: 128 << 20,
+            limits: Limits::default(),
+        }
     }
 }
 

@@ -40,7 +40,8 @@ impl Service for Warehousing {
         let mut settings: Settings = context.settings()?;
         settings.limits.spill_folder.get_or_insert_with(|| context.data_dir.join("spill"));
         let catalog = Catalog::new(context.peers.http(ICEBERG_CATALOG)?);
-        let lake = Arc::new(Lake::new(SQL_WAREHOUSING, catalog, Bucket::connect(&context.bucket)?));
+        let lake = Lake::new(SQL_WAREHOUSING, catalog, Bucket::connect(&context.bucket)?);
+        let lake = Arc::new(lake.keeping(settings.kept_bytes));
         let engine = Engine::new(lake, settings.limits.clone())?;
         let pool = Arc::new(Pool::new(EngineBackend(Arc::new(engine)), settings.clone()));
         let server = FlightSqlServer::new(Arc::clone(&pool), Tickets::new(context.sealer()?), settings.limits)?;

@@ -18,13 +18,15 @@ use uuid::Uuid;
 
 use super::Sink;
 use super::commit::{Outcome, bury_row, commit};
+use crate::domain::due::Waiting;
 use crate::domain::progress::{ProgressError, Topic};
 use crate::domain::round::{Poison, Round, StreamRows};
 use crate::error::Error;
 
 /// Records taken from the client at once.
 const TAKE: usize = 20_000;
-const WAIT: Duration = Duration::from_millis(200);
+/// Longest wait for the first of them: a read without any is a pause.
+const WAIT: Duration = Duration::from_millis(100);
 /// Dead letters on their way at the same time.
 const LETTERS_AT_ONCE: usize = 256;
 /// Pauses between tries while something is away.
@@ -37,8 +39,9 @@ pub async fn run(sink: Arc<Sink>, stopping: CancellationToken) -> Result<(), Err
     // Before the first record is read: what is read then is this topic's, or is noticed not to be.
     let Ok(topic) = persistently(&stopping, "the topic", || accepted(&sink)).await else { return Ok(()) };
     let mut round = Round::default();
-    let mut oldest: Option<Instant> = None;
+    let (mut oldest, mut committed) = (None::<Instant>, Instant::now());
     loop {
+        let before = round.rows;
         let read = tokio::select! {
             biased;
             () = stopping.cancelled() => return Ok(()),
@@ -55,7 +58,14 @@ pub async fn run(sink: Arc<Sink>, stopping: CancellationToken) -> Result<(), Err
             continue;
         }
         let since = *oldest.get_or_insert_with(Instant::now);
-        if !is_due(&sink, &round, since) {
+        let waiting = Waiting {
+            rows: round.rows,
+            bytes: round.bytes,
+            age: since.elapsed(),
+            quiet: round.rows == before,
+            since_commit: committed.elapsed(),
+        };
+        if !waiting.is_due(&sink.settings) {
             continue;
         }
         match commit_round(&sink, &topic, &mut round, &stopping).await {
@@ -63,15 +73,8 @@ pub async fn run(sink: Arc<Sink>, stopping: CancellationToken) -> Result<(), Err
             Err(Error::Stopping) => return Ok(()),
             Err(error) => return Err(error),
         }
-        oldest = None;
+        (oldest, committed) = (None, Instant::now());
     }
-}
-
-fn is_due(sink: &Sink, round: &Round, since: Instant) -> bool {
-    let settings = &sink.settings;
-    since.elapsed() >= Duration::from_millis(settings.commit_millis)
-        || round.rows >= settings.commit_rows
-        || round.bytes >= settings.commit_bytes
 }
 
 /// Everything of the round is dealt with before the group's hint moves. The topic's id is asked

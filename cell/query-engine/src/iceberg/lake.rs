@@ -11,6 +11,7 @@ use kit::{Actor, Scope};
 use lakehouse::{Bucket, Catalog, LoadedTable, Namespace};
 use moka::future::Cache;
 
+use super::kept::KeptRanges;
 use super::table::IcebergTable;
 use crate::source::{Pin, Resolved, TableName, TableSource};
 use crate::{Error, Result};
@@ -73,6 +74,12 @@ impl Lake {
             .weigher(|_, table: &Arc<IcebergTable>| table.weight())
             .build();
         Self { reader, catalog, bucket, tables }
+    }
+
+    /// The same, with up to `bytes` of data files kept in memory between statements.
+    pub fn keeping(self, bytes: u64) -> Self {
+        let store = KeptRanges::new(Arc::clone(self.bucket.store()), bytes);
+        Self { bucket: Bucket::over(Arc::new(store), self.bucket.name()), ..self }
     }
 
     fn as_reader(&self, scope: &Scope) -> Scope {

@@ -2,6 +2,7 @@
 //! Parquet reader reads them.
 
 mod evolution;
+mod kept;
 mod lake;
 mod outline;
 mod pruning;
