@@ -1,6 +1,5 @@
 //! Uploaded files to rows, in constant memory: one chunk of bytes and one batch of rows at a time.
 
-mod ahead;
 pub mod build;
 pub mod csv;
 pub mod ndjson;
@@ -27,9 +26,6 @@ pub const BATCH_ROWS: usize = 1_024;
 /// Bytes per read of the object; each read is retried by itself, so a slow conversion never holds
 /// one long answer open.
 const CHUNK_BYTES: u64 = 4 << 20;
-const CHUNKS_AHEAD: usize = 2;
-
-pub use ahead::ahead;
 
 pub type Rows = BoxStream<'static, Result<RecordBatch, Error>>;
 
@@ -139,16 +135,16 @@ async fn read(source: &Source, from: u64, to: u64) -> Result<Bytes, Error> {
     })
 }
 
-/// The object's bytes, in order; the next ones are on their way while these are looked at.
+/// The object's bytes, in order.
 fn chunks(source: &Source) -> BoxStream<'static, Result<Bytes, Error>> {
     let source = source.clone();
-    let starts = (0..source.bytes.div_ceil(CHUNK_BYTES)).map(|chunk| chunk * CHUNK_BYTES);
-    let chunk = move |at: u64| {
-        let source = source.clone();
+    futures::stream::try_unfold((source, 0_u64), |(source, at)| async move {
+        if at >= source.bytes {
+            return Ok(None);
+        }
         let to = (at + CHUNK_BYTES).min(source.bytes);
-        // A task of its own goes on while the reader computes.
-        let reading = tokio::spawn(async move { read(&source, at, to).await });
-        async move { reading.await.map_err(|_| Error::Stopping)? }
-    };
-    futures::stream::iter(starts).map(chunk).buffered(CHUNKS_AHEAD).boxed()
+        let chunk = read(&source, at, to).await?;
+        Ok(Some((chunk, (source, to))))
+    })
+    .boxed()
 }

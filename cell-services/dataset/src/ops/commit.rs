@@ -294,7 +294,7 @@ async fn fill(
     settings: &Settings,
 ) -> Result<(), Error> {
     for source in sources {
-        let mut rows = intake::ahead(intake::rows(source, columns, dialect, settings).await?);
+        let mut rows = intake::rows(source, columns, dialect, settings).await?;
         while let Some(batch) = rows.next().await {
             writer.write(&batch?).await?;
         }
