@@ -113,10 +113,10 @@ pub async fn asked(client: flight_sql::Client, sql: &str) -> Told {
     let Err(error) = outcome else { return Told::Good };
     let Some(status) = error.status() else { return Told::Broken(error.to_string()) };
     let text = |name: &str| status.metadata().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    match (status.code(), text(contracts::headers::ERROR_CODE)) {
-        (tonic::Code::ResourceExhausted | tonic::Code::Unavailable, Some(code)) => {
-            Told::Refused { code, advised: text("retry-after").is_some() }
+    match status.code() {
+        code @ (tonic::Code::ResourceExhausted | tonic::Code::Unavailable) => {
+            Told::Refused { code: format!("{code:?}"), advised: text("retry-after").is_some() }
         }
-        (code, told) => Told::Broken(format!("{code:?} {told:?} {}", status.message())),
+        code => Told::Broken(format!("{code:?} {}", status.message())),
     }
 }
