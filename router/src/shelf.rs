@@ -60,6 +60,8 @@ pub enum SealError {
     TooLarge,
     #[error("its checksum does not match")]
     Checksum,
+    #[error("its name is of another version")]
+    Misnamed,
 }
 
 fn digest(kind: Kind, version: u64, payload: &[u8]) -> blake3::Hash {
@@ -137,7 +139,7 @@ impl Shelf {
         if payload.len() > self.kind.bound() {
             return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "snapshot is larger than its bound"));
         }
-        let name = self.folder.join(format!("{version:020}.snap"));
+        let name = self.file(version);
         let beside = self.folder.join("writing.tmp");
         let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(&seal(self.kind, version, payload))?;
@@ -171,7 +173,15 @@ impl Shelf {
             return Err(SealError::TooLarge.to_string());
         }
         let (version, payload) = open(self.kind, &bytes).map_err(|e| e.to_string())?;
+        // An older snapshot under a newer name would stand before the ones it is older than.
+        if name != self.file(version) {
+            return Err(SealError::Misnamed.to_string());
+        }
         read(version, payload)
+    }
+
+    fn file(&self, version: u64) -> PathBuf {
+        self.folder.join(format!("{version:020}.snap"))
     }
 
     /// Newest first.
@@ -209,6 +219,18 @@ mod tests {
         let found = shelf.newest(|version, payload| Ok((version, payload.to_vec()))).unwrap();
         assert_eq!(found.value, Some((4, b"payload 4".to_vec())));
         assert_eq!(found.refused.len(), 1);
+    }
+
+    #[test]
+    fn an_older_snapshot_under_a_newer_name_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = Shelf::new(folder.path(), Kind::Routing).unwrap();
+        for version in [3, 4] {
+            shelf.put(version, b"payload").unwrap();
+        }
+        fs::copy(shelf.file(3), shelf.file(9)).unwrap();
+        let found = shelf.newest(|version, _| Ok(version)).unwrap();
+        assert_eq!((found.value, found.refused.len()), (Some(4), 1));
     }
 
     #[test]

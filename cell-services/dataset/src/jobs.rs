@@ -32,29 +32,35 @@ pub fn start(tasks: &Tasks, app: Arc<App>, placements: Arc<Placements>) {
     });
 }
 
-async fn round(app: &Arc<App>, placements: &Placements) -> Result<(), Error> {
-    let mut tx = app.database.begin_system().await?;
-    let stranded = store::transactions::stranded(&mut tx, BATCH).await?;
-    let forgotten = store::transactions::forgotten(&mut tx, app.settings.open_hours, BATCH).await?;
-    let unswept = store::transactions::unswept(&mut tx, BATCH).await?;
-    tx.commit().await?;
+pub(crate) async fn round(app: &Arc<App>, placements: &Placements) -> Result<(), Error> {
     // A tenant that lives elsewhere now is none of this cell's business.
     let scope_of = |chore: &Chore| {
         let generation = placements.generation(&chore.tenant)?;
         Some(Scope::of_service(DATASET, chore.tenant.clone(), generation))
     };
+    let mut tx = app.database.begin_system().await?;
+    let stranded = store::transactions::stranded(&mut tx, BATCH).await?;
+    tx.commit().await?;
     for chore in &stranded {
         if let Some(scope) = scope_of(chore) {
             report(chore, settle(app, &scope, chore).await);
         }
     }
-    for chore in &forgotten {
+    let mut tx = app.database.begin_system().await?;
+    let orphaned = store::transactions::orphaned(&mut tx, BATCH).await?;
+    let forgotten = store::transactions::forgotten(&mut tx, app.settings.open_hours, BATCH).await?;
+    tx.commit().await?;
+    let orphaned = orphaned.iter().map(|chore| (chore, "its upload was cut off by a fault of the cell"));
+    let forgotten = forgotten.iter().map(|chore| (chore, "nobody ended it in time"));
+    for (chore, reason) in orphaned.chain(forgotten) {
         if let Some(scope) = scope_of(chore) {
-            let ended =
-                transactions::abort(app, &scope, &chore.dataset.to_string(), chore.id, "nobody ended it in time").await;
+            let ended = transactions::abort(app, &scope, &chore.dataset.to_string(), chore.id, reason).await;
             report(chore, ended.map(|_| ()));
         }
     }
+    let mut tx = app.database.begin_system().await?;
+    let unswept = store::transactions::unswept(&mut tx, BATCH).await?;
+    tx.commit().await?;
     for chore in &unswept {
         if let Some(scope) = scope_of(chore) {
             report(chore, transactions::try_sweep(app, &scope, chore.dataset, chore.id).await);
@@ -64,7 +70,7 @@ async fn round(app: &Arc<App>, placements: &Placements) -> Result<(), Error> {
 }
 
 /// A commit that died: if its snapshot is in the table it is finished, else the transaction is open
-/// again, for the user to commit or abort.
+/// again, for the user to commit or abort, or for the next round if it was an upload in one call.
 async fn settle(app: &Arc<App>, scope: &Scope, chore: &Chore) -> Result<(), Error> {
     let found = table::existing(app, scope, &table_name(&chore.dataset_name)?).await?;
     let committed = found.is_some_and(|table| table::committed_by(&table.metadata, chore.id).is_some());

@@ -3,6 +3,7 @@
 pub mod commit;
 pub mod datasets;
 pub mod encode;
+pub mod lease;
 pub mod read;
 pub mod table;
 pub mod transactions;

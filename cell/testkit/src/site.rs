@@ -109,7 +109,7 @@ impl Site {
     }
 
     /// Names of a cell's own processes, without its servers.
-    fn processes_of(&self, cell: &str) -> anyhow::Result<Vec<String>> {
+    pub fn processes_of(&self, cell: &str) -> anyhow::Result<Vec<String>> {
         let (servers, prefix) = (["postgres", "nats", "kafka"], format!("{cell}."));
         let is_own = |name: &String| name.strip_prefix(&prefix).is_some_and(|part| !servers.contains(&part));
         let all = self.stack()?.supervisor().processes();

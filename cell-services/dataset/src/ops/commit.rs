@@ -13,9 +13,9 @@ use iceberg::spec::{DataFile, SnapshotRef};
 use kit::Scope;
 use lakehouse::write::{TableWriter, WriteOptions};
 use lakehouse::{LoadedTable, TenantBucket};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::lease::{self, Lease};
 use super::table::{self, Target};
 use super::{App, datasets, folder, table_name, transactions};
 use crate::config::Settings;
@@ -27,10 +27,6 @@ use crate::intake::{self, Dialect, Shape, Source};
 use crate::store::transactions::CommitResult;
 use crate::store::{self, Dataset, FileRow, Transaction};
 use crate::{events, ops};
-
-/// A lease outlives two missed renewals.
-const LEASE: Duration = Duration::from_secs(30);
-const RENEWAL: Duration = Duration::from_secs(10);
 
 /// How the files are to be read.
 #[derive(Debug, Clone, Default)]
@@ -68,7 +64,8 @@ fn check(columns: &[Column], most: usize) -> Result<(), Error> {
 /// The commit itself, to its end. An input that cannot be read aborts the transaction.
 pub async fn run(app: &App, scope: &Scope, dataset: Uuid, id: Uuid, reading: &Reading) -> Result<(), Error> {
     let Some((dataset, transaction, files)) = begin(app, scope, dataset, id).await? else { return Ok(()) };
-    let outcome = leased(app, scope, id, convert(app, scope, &dataset, &transaction, &files, reading)).await;
+    let work = convert(app, scope, &dataset, &transaction, &files, reading);
+    let outcome = lease::renewed(app, scope, id, Lease::Commit, work).await;
     match outcome {
         Ok(done) => {
             let bytes = files.iter().map(|file| file.bytes).sum();
@@ -100,36 +97,9 @@ async fn begin(
     if files.is_empty() {
         return Err(Error::Empty);
     }
-    store::transactions::lease(&mut tx, scope, id, Some(OffsetDateTime::now_utc() + LEASE)).await?;
+    store::transactions::lease(&mut tx, scope, id, Some(lease::term())).await?;
     tx.commit().await?;
     Ok(Some((dataset, transaction, files)))
-}
-
-/// Renews the lease for as long as `work` takes.
-async fn leased<T>(
-    app: &App,
-    scope: &Scope,
-    id: Uuid,
-    work: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            outcome = &mut work => return outcome,
-            () = tokio::time::sleep(RENEWAL) => {
-                if let Err(error) = set_lease(app, scope, id, Some(OffsetDateTime::now_utc() + LEASE)).await {
-                    // Without it another commit may begin; the table lets only one of them through.
-                    tracing::warn!(transaction = %id, error = %kit::fault::chain(&error), "the commit's lease is not renewed");
-                }
-            }
-        }
-    }
-}
-
-async fn set_lease(app: &App, scope: &Scope, id: Uuid, until: Option<OffsetDateTime>) -> Result<(), Error> {
-    let mut tx = app.database.begin(scope).await?;
-    store::transactions::lease(&mut tx, scope, id, until).await?;
-    Ok(tx.commit().await?)
 }
 
 /// A fault of the input ends the transaction; any other leaves it open for another try. While its

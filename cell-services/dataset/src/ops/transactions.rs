@@ -26,10 +26,24 @@ pub async fn open(
     reference: &str,
     kind: TransactionKind,
 ) -> Result<(Dataset, Transaction), Error> {
+    open_held(app, scope, reference, kind, None).await
+}
+
+/// Opens a transaction that is aborted once `held_until` has run out without being renewed.
+pub async fn open_held(
+    app: &App,
+    scope: &Scope,
+    reference: &str,
+    kind: TransactionKind,
+    held_until: Option<OffsetDateTime>,
+) -> Result<(Dataset, Transaction), Error> {
     scope.require(scope::DATASETS_WRITE)?;
     let dataset = datasets::find(app, scope, reference).await?;
     let mut tx = app.database.begin(scope).await?;
     let transaction = store::transactions::open(&mut tx, scope, dataset.id, Uuid::now_v7(), kind).await?;
+    if let Some(until) = held_until {
+        store::transactions::hold(&mut tx, scope, transaction.id, until).await?;
+    }
     tx.commit().await?;
     Ok((dataset, transaction))
 }

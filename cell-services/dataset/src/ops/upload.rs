@@ -7,12 +7,14 @@ use contracts::claims::scope;
 use kit::Scope;
 
 use super::commit::{self, Reading};
+use super::lease::{self, Lease};
 use super::{App, transactions};
 use crate::domain::{Format, TransactionKind};
 use crate::error::Error;
 use crate::store::{Dataset, FileRow, Transaction};
 
-/// Whatever goes wrong, the transaction does not stay open.
+/// Whatever goes wrong, the transaction does not stay open: should this process die, its lease runs out and the
+/// reconciler aborts it.
 pub async fn upload(
     app: &Arc<App>,
     scope: &Scope,
@@ -41,7 +43,7 @@ async fn whole(
     reading: Reading,
     body: Body,
 ) -> Result<(Dataset, Transaction, Vec<FileRow>), Error> {
-    let (dataset, transaction) = transactions::open(app, scope, reference, kind).await?;
+    let (dataset, transaction) = transactions::open_held(app, scope, reference, kind, Some(lease::term())).await?;
     let file = FileRow::new(&format!("upload.{}", format.extension()), Some(format));
     let id = dataset.id.to_string();
     let committed = async {
@@ -49,7 +51,7 @@ async fn whole(
         commit::run(app, scope, dataset.id, transaction.id, &reading).await?;
         transactions::get_own(app, scope, &id, transaction.id).await
     };
-    match committed.await {
+    match lease::renewed(app, scope, transaction.id, Lease::End, committed).await {
         Ok(done) => Ok(done),
         Err(error) => {
             let reason = error.to_string();

@@ -199,6 +199,17 @@ pub async fn lease(tx: &mut Tx, scope: &Scope, id: Uuid, until: Option<OffsetDat
     Ok(())
 }
 
+/// Sets or renews the lease of the call that will end the transaction.
+pub async fn hold(tx: &mut Tx, scope: &Scope, id: Uuid, until: OffsetDateTime) -> Result<(), Error> {
+    sqlx::query("update dataset_transaction set held_until = $3 where tenant_id = $1 and id = $2 and state = 'OPEN'")
+        .bind(scope.tenant.as_str())
+        .bind(id)
+        .bind(until)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
 /// Whatever the row said: the rows are in the table, and the table is the truth.
 pub async fn commit(tx: &mut Tx, scope: &Scope, id: Uuid, result: &CommitResult) -> Result<(), Error> {
     sqlx::query(
@@ -298,6 +309,18 @@ pub async fn stranded(tx: &mut Tx, limit: usize) -> Result<Vec<Chore>, Error> {
         tx,
         "select t.tenant_id, t.dataset_id, d.name, t.id from dataset_transaction t join dataset d on d.id = t.dataset_id
          where t.state = 'OPEN' and t.busy_until < now() order by t.busy_until limit $1",
+        limit,
+    )
+    .await
+}
+
+/// Open transactions whose call died before it ended them, over all tenants. One with a commit under way is
+/// [`stranded`] first.
+pub async fn orphaned(tx: &mut Tx, limit: usize) -> Result<Vec<Chore>, Error> {
+    chores(
+        tx,
+        "select t.tenant_id, t.dataset_id, d.name, t.id from dataset_transaction t join dataset d on d.id = t.dataset_id
+         where t.state = 'OPEN' and t.busy_until is null and t.held_until < now() order by t.held_until limit $1",
         limit,
     )
     .await

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use kit::fault::{Fault, Kind};
 use kit::http::PageRequest;
+use kit::placements::Placements;
 use kit::tasks::{Failures, Tasks};
 use kit::turns::{NoTurn, Turns};
 use kit::{Scope, Secret};
@@ -16,6 +17,7 @@ use uuid::Uuid;
 use crate::config::Settings;
 use crate::domain::{Format, State, TransactionKind};
 use crate::error::Error;
+use crate::jobs;
 use crate::ops::{App, commit, datasets, folder, transactions};
 use crate::store::{self, FileRow};
 
@@ -195,4 +197,49 @@ async fn reading_and_writing_need_their_scopes() -> Result<()> {
     datasets::create(&app, &writer, "flights", "").await?;
     assert_eq!(datasets::get(&app, &writer, "flights").await.unwrap_err().kind(), Kind::Forbidden);
     Ok(())
+}
+
+#[tokio::test]
+async fn an_upload_whose_process_died_is_aborted_and_its_name_is_free_again() -> Result<()> {
+    let (app, _failures) = app().await?;
+    let acme = testkit::scope("acme")?;
+    datasets::create(&app, &acme, "flights", "").await?;
+    let placements = placed("acme")?;
+    let lasts = time::OffsetDateTime::now_utc() + time::Duration::seconds(30);
+    let (_, alive) = transactions::open_held(&app, &acme, "flights", TransactionKind::Append, Some(lasts)).await?;
+    put(&app, &acme, alive.id, "a.csv", 10).await?;
+    jobs::round(&app, &placements).await?;
+    assert_eq!(transactions::get(&app, &acme, "flights", alive.id).await?.1.state, State::Open);
+
+    hold(&app, &acme, alive.id, -1).await?;
+    jobs::round(&app, &placements).await?;
+    let (_, ended, _) = transactions::get(&app, &acme, "flights", alive.id).await?;
+    assert_eq!(ended.state, State::Aborted);
+    assert_eq!(objects(&app, &acme).await?, 0, "what it had uploaded is gone");
+    // One that its user opened and means to end is left alone.
+    let (_, own) = transactions::open(&app, &acme, "flights", TransactionKind::Append).await?;
+    jobs::round(&app, &placements).await?;
+    assert_eq!(transactions::get(&app, &acme, "flights", own.id).await?.1.state, State::Open);
+    Ok(())
+}
+
+async fn hold(app: &App, scope: &Scope, id: Uuid, seconds: i64) -> Result<()> {
+    let mut tx = app.database.begin(scope).await?;
+    let until = time::OffsetDateTime::now_utc() + time::Duration::seconds(seconds);
+    store::transactions::hold(&mut tx, scope, id, until).await?;
+    Ok(tx.commit().await?)
+}
+
+fn placed(tenant: &str) -> Result<Arc<Placements>> {
+    use contracts::routing::{CellEndpoint, Change, Route, Table};
+    let (cell, tenant) = (contracts::CellId::new("here")?, contracts::TenantId::new(tenant)?);
+    let endpoint = CellEndpoint { cell: cell.clone(), http: String::new(), flight: String::new() };
+    let hosts = vec![format!("{tenant}.localhost")];
+    let route = Route { tenant, cell: cell.clone(), generation: contracts::Generation(1), hosts };
+    let mut table = Table::default();
+    table.apply(1, &Change::CellUpserted { endpoint })?;
+    table.apply(2, &Change::TenantPlaced { route })?;
+    let placements = Placements::new(cell);
+    placements.set(&table);
+    Ok(placements)
 }

@@ -25,7 +25,7 @@ pub(super) struct Routing {
 impl Routing {
     pub(super) fn load(dir: &Path, global: PeerHttp, admission: &Arc<Admission>) -> Result<Self, SnapshotError> {
         let snapshot = Snapshot::new(dir, "routing.json")?;
-        let table: Table = snapshot.load().filter(|t: &Table| t.validate().is_ok()).unwrap_or_default();
+        let table: Table = snapshot.load(|table: &Table| table.validate().is_ok()).unwrap_or_default();
         admission.placements.set(&table);
         let stored = table.version;
         Ok(Self { global, snapshot, admission: Arc::clone(admission), table, gap: false, stored })

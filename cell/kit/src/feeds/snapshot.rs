@@ -1,6 +1,6 @@
 //! The last good state of a feed, on disk: checksummed, bounded, replaced atomically.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 
 /// A larger file is refused unread.
 const MAX_BYTES: u64 = 1 << 30;
+/// Snapshots of one name on disk.
+const KEPT: usize = 3;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
@@ -20,7 +22,8 @@ pub enum SnapshotError {
     },
 }
 
-/// A named snapshot file: one line of SHA-256 in hex, then the JSON it covers.
+/// A named snapshot: one line of SHA-256 in hex, then the JSON it covers. The last three are kept, `<name>` being
+/// the newest, then `<name>.1` and `<name>.2`: a damaged one gives way to the one before.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     path: PathBuf,
@@ -32,24 +35,20 @@ impl Snapshot {
         Ok(Self { path: dir.join(name) })
     }
 
-    /// The stored state, or `None` when there is none that can be trusted.
-    pub fn load<T: DeserializeOwned>(&self) -> Option<T> {
-        let size = std::fs::metadata(&self.path).ok()?.len();
-        if size > MAX_BYTES {
-            tracing::error!(path = %self.path.display(), size, "snapshot refused: larger than its bound");
-            return None;
-        }
-        let text = std::fs::read_to_string(&self.path).ok()?;
-        let parsed = text.split_once('\n').and_then(|(digest, body)| {
-            (digest == hex::encode(Sha256::digest(body.as_bytes()))).then(|| serde_json::from_str(body).ok())?
-        });
-        if parsed.is_none() {
-            tracing::error!(path = %self.path.display(), "snapshot refused: its checksum or form is wrong");
-        }
-        parsed
+    /// The newest stored state that is whole and that `accept` takes, or `None` when there is none.
+    pub fn load<T: DeserializeOwned>(&self, accept: impl Fn(&T) -> bool) -> Option<T> {
+        (0..KEPT).find_map(|age| {
+            let path = self.aged(age);
+            match read(&path) {
+                Ok(state) if accept(&state) => Some(state),
+                Ok(_) => refused(&path, "what it holds makes no sense"),
+                Err(Unread::Absent) => None,
+                Err(Unread::Refused(why)) => refused(&path, why),
+            }
+        })
     }
 
-    /// Replaces the stored state; a crash leaves either the old or the new one.
+    /// Replaces the stored state; a crash leaves the old or the new one, or the one before as `<name>.1`.
     pub fn store<T: Serialize>(&self, state: &T) -> std::io::Result<()> {
         let body = serde_json::to_string(state)?;
         let digest = hex::encode(Sha256::digest(body.as_bytes()));
@@ -57,8 +56,57 @@ impl Snapshot {
         let mut file = std::fs::File::create(&draft)?;
         file.write_all(format!("{digest}\n{body}").as_bytes())?;
         file.sync_all()?;
+        // A damaged file must push no good one off the end.
+        if read::<serde::de::IgnoredAny>(&self.path).is_ok() {
+            for age in (1..KEPT).rev() {
+                match std::fs::rename(self.aged(age - 1), self.aged(age)) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+        }
         std::fs::rename(&draft, &self.path)
     }
+
+    /// File of the snapshot that was stored `age` times ago.
+    fn aged(&self, age: usize) -> PathBuf {
+        match age {
+            0 => self.path.clone(),
+            _ => {
+                let mut name = self.path.clone().into_os_string();
+                name.push(format!(".{age}"));
+                name.into()
+            }
+        }
+    }
+}
+
+enum Unread {
+    Absent,
+    Refused(&'static str),
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Unread> {
+    let file = match std::fs::File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(Unread::Absent),
+        other => other.map_err(|_| Unread::Refused("it cannot be opened"))?,
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|_| Unread::Refused("it cannot be read"))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(Unread::Refused("it is larger than its bound"));
+    }
+    let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(Unread::Refused("it has no checksum"))?;
+    let (digest, body) = (&bytes[..end], &bytes[end + 1..]);
+    if digest != hex::encode(Sha256::digest(body)).as_bytes() {
+        return Err(Unread::Refused("its checksum is wrong"));
+    }
+    serde_json::from_slice(body).map_err(|_| Unread::Refused("it is of another form"))
+}
+
+fn refused<T>(path: &Path, why: &'static str) -> Option<T> {
+    tracing::error!(path = %path.display(), why, "snapshot refused");
+    None
 }
 
 #[cfg(test)]
@@ -69,18 +117,37 @@ mod tests {
     fn a_changed_or_cut_snapshot_is_refused() {
         let dir = std::env::temp_dir().join(format!("kit-snapshot-{}", uuid::Uuid::now_v7()));
         let snapshot = Snapshot::new(&dir, "numbers.json").unwrap();
-        assert_eq!(snapshot.load::<Vec<u32>>(), None);
+        let load = || snapshot.load::<Vec<u32>>(|_| true);
+        assert_eq!(load(), None);
         snapshot.store(&vec![1u32, 2, 3]).unwrap();
-        assert_eq!(snapshot.load::<Vec<u32>>(), Some(vec![1, 2, 3]));
+        assert_eq!(load(), Some(vec![1, 2, 3]));
         let good = std::fs::read(dir.join("numbers.json")).unwrap();
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 1;
             std::fs::write(dir.join("numbers.json"), &bad).unwrap();
-            assert_eq!(snapshot.load::<Vec<u32>>(), None, "byte {at}");
+            assert_eq!(load(), None, "byte {at}");
             std::fs::write(dir.join("numbers.json"), &good[..at]).unwrap();
-            assert_eq!(snapshot.load::<Vec<u32>>(), None, "cut at {at}");
+            assert_eq!(load(), None, "cut at {at}");
         }
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_snapshot_gives_way_to_the_one_before_and_pushes_none_out() {
+        let dir = std::env::temp_dir().join(format!("kit-snapshot-{}", uuid::Uuid::now_v7()));
+        let snapshot = Snapshot::new(&dir, "number.json").unwrap();
+        for number in 1..=5u32 {
+            snapshot.store(&number).unwrap();
+        }
+        assert_eq!(snapshot.load(|_: &u32| true), Some(5));
+        assert_eq!(snapshot.load(|number: &u32| *number < 5), Some(4));
+        std::fs::write(dir.join("number.json"), "spoilt").unwrap();
+        assert_eq!(snapshot.load(|_: &u32| true), Some(4));
+        snapshot.store(&6u32).unwrap();
+        std::fs::write(dir.join("number.json"), "spoilt").unwrap();
+        assert_eq!(snapshot.load(|_: &u32| true), Some(4));
+        assert_eq!(snapshot.load(|number: &u32| *number < 4), Some(3));
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }

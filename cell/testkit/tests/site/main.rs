@@ -17,6 +17,7 @@ mod openapi;
 mod prefixes;
 mod rows;
 mod secrets;
+mod snapshots;
 mod statements;
 mod status;
 mod strangers;
@@ -123,5 +124,8 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(Suite::new(cases()).run(World::start, World::stop))
+    let mut cases = cases();
+    // Once is enough, where most processes keep snapshots.
+    cases.extend(cases!["apart::", Arrangement::Apart, snapshots::damaged_ones_give_way_to_the_last_good_ones]);
+    runtime.block_on(Suite::new(cases).run(World::start, World::stop))
 }
