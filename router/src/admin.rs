@@ -24,6 +24,8 @@ pub struct Admin {
     pub shared: Arc<Shared>,
     pub socket: Mutex<Option<TcpListener>>,
     pub closing: watch::Receiver<bool>,
+    /// A successor answers here.
+    pub taken: watch::Receiver<bool>,
 }
 
 #[derive(Clone)]
@@ -41,8 +43,13 @@ impl BackgroundService for Admin {
             Err(error) => return tracing::error!(%error, "the admin port cannot be served"),
         };
         // Not ended by the drain: its progress is watched here until the process is gone.
-        if let Err(error) = axum::serve(listener, routes(self.shared.clone(), self.closing.clone())).await {
-            tracing::error!(%error, "the admin port failed");
+        let mut taken = self.taken.clone();
+        let served = axum::serve(listener, routes(self.shared.clone(), self.closing.clone())).into_future();
+        tokio::select! {
+            ended = served => if let Err(error) = ended {
+                tracing::error!(%error, "the admin port failed");
+            },
+            _ = taken.wait_for(|taken| *taken) => {}
         }
     }
 }

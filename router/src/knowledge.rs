@@ -142,6 +142,18 @@ impl Knowledge {
         matches!(tokio::time::timeout(KEY_PATIENCE, moved.changed()).await, Ok(Ok(())))
     }
 
+    /// Waits until requests can be placed.
+    pub async fn ready(&self) {
+        let (mut table, mut keys) = (self.table_moved.subscribe(), self.keys_moved.subscribe());
+        while self.unready().is_some() {
+            // Both senders are ours: neither wait can fail.
+            tokio::select! {
+                _ = table.changed() => {}
+                _ = keys.changed() => {}
+            }
+        }
+    }
+
     /// Why requests cannot be placed yet, if so.
     pub fn unready(&self) -> Option<&'static str> {
         if self.view.load().version() == 0 {

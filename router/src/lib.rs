@@ -10,6 +10,7 @@ pub mod config;
 pub mod connection;
 pub mod decision;
 pub mod feed;
+pub mod handover;
 pub mod headers;
 pub mod knowledge;
 pub mod listen;

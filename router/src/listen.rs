@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use crate::config::{Config, Limits};
 use crate::connection::{Bounds, Connection};
 use crate::decision::Door;
+use crate::handover::Sockets;
 use crate::proxy::{Proxy, Shared, TRIES};
 use crate::shutdown::Draining;
 use crate::tls::{Pair, TlsError, listener};
@@ -44,10 +45,22 @@ pub enum ListenError {
 }
 
 /// Binds before anything starts: a taken port ends the process with one clear line.
-pub fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+///
+/// A predecessor's socket is used if the door is configured as its was. A copy goes to `held`.
+pub fn socket(
+    door: &str,
+    address: SocketAddr,
+    inherited: &mut Sockets,
+    held: &mut Sockets,
+) -> Result<TcpListener, ListenError> {
     let refuse = |source| ListenError::Bind { address, source };
-    let listener = TcpListener::bind(address).map_err(refuse)?;
+    let listener = match inherited.take(door, address) {
+        Some(listener) => listener,
+        None => TcpListener::bind(address).map_err(refuse)?,
+    };
     listener.set_nonblocking(true).map_err(refuse)?;
+    held.add(door, address, listener.try_clone().map_err(refuse)?);
+    tracing::info!(door, address = %listener.local_addr().unwrap_or(address), "listening");
     Ok(listener)
 }
 
@@ -72,11 +85,17 @@ pub struct Doors<'a> {
     pub conf: &'a Arc<ServerConf>,
     pub shared: &'a Arc<Shared>,
     pub closing: &'a watch::Receiver<bool>,
+    pub open: &'a watch::Receiver<bool>,
 }
 
 impl Doors<'_> {
-    /// Opens every door of the configuration.
-    pub fn open(&self) -> Result<Vec<Draining<Service<Connection>>>, ListenError> {
+    /// Makes every door of the configuration, on a predecessor's socket where there is one. Copies of the sockets go
+    /// to `held`.
+    pub fn make(
+        &self,
+        inherited: &mut Sockets,
+        held: &mut Sockets,
+    ) -> Result<Vec<Draining<Service<Connection>>>, ListenError> {
         let listen = &self.config.listen;
         let all = [
             (Door::Http, listen.http),
@@ -94,7 +113,8 @@ impl Doors<'_> {
         let mut services = Vec::new();
         for (door, address) in all {
             if let Some(address) = address {
-                services.push(self.service(door, address, pair.as_ref())?);
+                let socket = socket(door.name(), address, inherited, held)?;
+                services.push(self.service(door, address, socket, pair.as_ref())?);
             }
         }
         Ok(services)
@@ -104,9 +124,9 @@ impl Doors<'_> {
         &self,
         door: Door,
         address: SocketAddr,
+        socket: TcpListener,
         pair: Option<&Pair>,
     ) -> Result<Draining<Service<Connection>>, ListenError> {
-        let socket = bind(address)?;
         let name = socket.local_addr().unwrap_or(address).to_string();
         let read = if door.is_tls() { TLS_READ_BUFFER } else { READ_BUFFER };
         let mut endpoint = ListenerConfig::tcp(name.clone()).l4_buffer(L4BufferSettings::new(read, WRITE_BUFFER));
@@ -117,9 +137,8 @@ impl Doors<'_> {
         service.add_listener(endpoint);
         let mut sockets = Fds::new();
         sockets.add(name.clone(), socket.into_raw_fd());
-        tracing::info!(door = door.name(), address = %name, "listening");
         let sockets: ListenFds = Arc::new(Mutex::new(sockets));
-        Ok(Draining { inner: service, closing: self.closing.clone(), sockets })
+        Ok(Draining { inner: service, closing: self.closing.clone(), open: self.open.clone(), sockets })
     }
 
     fn connection(&self, door: Door) -> Connection {

@@ -13,8 +13,9 @@ use crate::admin::Admin;
 use crate::config::{Config, ConfigError};
 use crate::decision::Rules;
 use crate::feed::{Feeds, Source, SourceError};
+use crate::handover::{Handover, HandoverError, Predecessor, Sockets};
 use crate::knowledge::Knowledge;
-use crate::listen::{Doors, ListenError, bind, server_conf};
+use crate::listen::{Doors, ListenError, server_conf, socket};
 use crate::metrics::Metrics;
 use crate::proxy::{Peers, Shared};
 use crate::shutdown::{Drain, InFlight};
@@ -37,6 +38,8 @@ pub enum StartError {
     Listen(#[from] ListenError),
     #[error("data_dir {path}: {source}")]
     Data { path: std::path::PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
     #[error("cannot start the access log: {0}")]
@@ -85,19 +88,36 @@ pub fn run(config: Config) -> Result<(), StartError> {
         tracer: exporter.tracer(contracts::services::ROUTER, "")?,
     });
     let (closing, closed) = watch::channel(false);
+    let (taken, given) = watch::channel(false);
+    let (predecessor, inherited) = Predecessor::ask(&config.data_dir)?.unzip();
+    let (open, opened) = watch::channel(predecessor.is_none());
+    let mut inherited = inherited.unwrap_or_default();
+    let mut held = Sockets::default();
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config, identity.ca_file()));
     let conf = server.configuration.clone();
-    for door in (Doors { config: &config, conf: &conf, shared: &shared, closing: &closed }).open()? {
+    let doors = Doors { config: &config, conf: &conf, shared: &shared, closing: &closed, open: &opened };
+    for door in doors.make(&mut inherited, &mut held)? {
         server.add_service(door);
     }
-    let socket = bind(config.listen.admin)?;
-    tracing::info!(door = "admin", address = %socket.local_addr().unwrap_or(config.listen.admin), "listening");
-    let socket = Mutex::new(Some(socket));
-    server.add_service(background_service("admin", Admin { shared, socket, closing: closed }));
+    let socket = Mutex::new(Some(socket("admin", config.listen.admin, &mut inherited, &mut held)?));
+    server.add_service(background_service(
+        "admin",
+        Admin { shared, socket, closing: closed.clone(), taken: given.clone() },
+    ));
+    let handover = Handover {
+        data_dir: config.data_dir.clone(),
+        knowledge: knowledge.clone(),
+        predecessor: Mutex::new(predecessor),
+        sockets: Mutex::new(held),
+        open,
+        taken,
+        closing: closed,
+    };
+    server.add_service(background_service("handover", handover));
     let source = Arc::new(Source::new(&config, &identity)?);
     server.add_service(background_service("feeds", Feeds { knowledge, source, config: config.clone() }));
 
-    let drain = Drain { closing, in_flight, deadline: Duration::from_secs(config.drain_seconds) };
+    let drain = Drain { closing, taken: given, in_flight, deadline: Duration::from_secs(config.drain_seconds) };
     server.run(RunArgs { shutdown_signal: Box::new(drain) });
     access_log.flush();
     exporter.shutdown(SPANS_PATIENCE);

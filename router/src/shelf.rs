@@ -140,6 +140,9 @@ impl Shelf {
             return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "snapshot is larger than its bound"));
         }
         let name = self.file(version);
+        // A router and its successor keep snapshots in the same folder; this ends with the file.
+        let turn = File::create(self.folder.join("lock"))?;
+        turn.lock()?;
         let beside = self.folder.join("writing.tmp");
         let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(&seal(self.kind, version, payload))?;

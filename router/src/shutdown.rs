@@ -53,6 +53,8 @@ impl Drop for Busy {
 /// Turns signals into the end of the process.
 pub struct Drain {
     pub closing: watch::Sender<bool>,
+    /// A successor listens on the same sockets.
+    pub taken: watch::Receiver<bool>,
     pub in_flight: Arc<InFlight>,
     pub deadline: Duration,
 }
@@ -91,7 +93,11 @@ impl ShutdownSignalWatch for Drain {
                 return ShutdownSignal::FastShutdown;
             }
         };
-        signals.any().await;
+        let mut taken = self.taken.clone();
+        tokio::select! {
+            () = signals.any() => {}
+            _ = taken.wait_for(|taken| *taken) => {}
+        }
         tracing::info!(requests = self.in_flight.requests(), "draining");
         self.closing.send_replace(true);
         tokio::select! {
@@ -127,12 +133,18 @@ impl Drain {
 pub struct Draining<S> {
     pub inner: S,
     pub closing: watch::Receiver<bool>,
+    /// Whether to accept yet; a predecessor does until then.
+    pub open: watch::Receiver<bool>,
     pub sockets: ListenFds,
 }
 
 #[async_trait]
 impl<S: Service> Service for Draining<S> {
     async fn start_service(&mut self, _fds: Option<ListenFds>, _shutdown: ShutdownWatch, listeners_per_fd: usize) {
+        // Its sender lives as long as the server.
+        if self.open.wait_for(|open| *open).await.is_err() {
+            return;
+        }
         self.inner.start_service(Some(self.sockets.clone()), self.closing.clone(), listeners_per_fd).await;
     }
 

@@ -3,6 +3,7 @@
 
 mod certs;
 mod ends;
+mod handover;
 mod hostile;
 mod moves;
 mod peer;

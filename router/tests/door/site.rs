@@ -29,6 +29,8 @@ pub struct Site {
     pub drain_seconds: u64,
     global_address: SocketAddr,
     version: u64,
+    /// Routers started so far.
+    started: usize,
     // Last: what the router said is read from here when a test fails.
     pub folder: tempfile::TempDir,
 }
@@ -175,6 +177,7 @@ impl Site {
             drain_seconds: 60,
             global_address,
             version: 10,
+            started: 0,
         }
     }
 
@@ -208,7 +211,9 @@ impl Site {
         );
         let path = self.folder.path().join("config.toml");
         std::fs::write(&path, config).unwrap();
-        let (out, err) = (self.folder.path().join("out"), self.folder.path().join("err"));
+        self.started += 1;
+        let said = |stream| self.folder.path().join(format!("{stream}-{}", self.started));
+        let (out, err) = (said("out"), said("err"));
         let child = Command::new(env!("CARGO_BIN_EXE_router"))
             .arg("--config")
             .arg(&path)
@@ -222,6 +227,13 @@ impl Site {
         let [http, https, flight, admin] = process.doors().await;
         self.router = Some(Router { process, http, https, flight, admin });
         until("ready", async || self.admin("/ready").await.0 == 200).await;
+    }
+
+    /// Starts a router beside the one that runs, on the same folder; answers the one before.
+    pub async fn succeed(&mut self) -> Router {
+        let before = self.router.take().unwrap();
+        self.start_router("").await;
+        before
     }
 
     pub fn router(&self) -> &Router {
