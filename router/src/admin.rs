@@ -49,7 +49,7 @@ impl BackgroundService for Admin {
             ended = served => if let Err(error) = ended {
                 tracing::error!(%error, "the admin port failed");
             },
-            _ = taken.wait_for(|taken| *taken) => {}
+            Ok(_) = taken.wait_for(|taken| *taken) => {}
         }
     }
 }

@@ -96,7 +96,7 @@ impl ShutdownSignalWatch for Drain {
         let mut taken = self.taken.clone();
         tokio::select! {
             () = signals.any() => {}
-            _ = taken.wait_for(|taken| *taken) => {}
+            Ok(_) = taken.wait_for(|taken| *taken) => {}
         }
         tracing::info!(requests = self.in_flight.requests(), "draining");
         self.closing.send_replace(true);
