@@ -97,6 +97,8 @@ pub struct Limits {
     pub upstream_streams: usize,
     /// TCP and TLS to a cell.
     pub connect_seconds: u64,
+    /// Longest wait for a cell that refuses connections, from its first refusal, in milliseconds; 0 = none.
+    pub cell_wait_ms: u64,
     /// Longest wait for a placement that a cell has already heard of, in milliseconds.
     pub placement_ms: u64,
     /// Longest silence of a cell, or of a client that is sending its body.
@@ -168,6 +170,7 @@ impl Default for Limits {
             h2_idle_seconds: 300,
             upstream_streams: 256,
             connect_seconds: 3,
+            cell_wait_ms: 5_000,
             placement_ms: 500,
             stream_idle_seconds: 300,
         }
@@ -192,6 +195,9 @@ impl Limits {
     }
     pub fn keepalive(&self) -> Duration {
         Duration::from_secs(self.keepalive_seconds)
+    }
+    pub fn cell_wait(&self) -> Duration {
+        Duration::from_millis(self.cell_wait_ms)
     }
     pub fn connect(&self) -> Duration {
         Duration::from_secs(self.connect_seconds)
@@ -295,7 +301,7 @@ impl Config {
 
     fn validate_numbers(&self) -> Result<(), ConfigError> {
         let limits = &self.limits;
-        let ranges: [(&'static str, u64, u64, u64); 15] = [
+        let ranges: [(&'static str, u64, u64, u64); 16] = [
             ("drain_seconds", self.drain_seconds, 0, 3600),
             ("limits.header_bytes", limits.header_bytes as u64, 1024, 1024 * 1024),
             ("limits.header_seconds", limits.header_seconds, 1, 300),
@@ -305,6 +311,7 @@ impl Config {
             ("limits.h2_idle_seconds", limits.h2_idle_seconds, 1, 86_400),
             ("limits.upstream_streams", limits.upstream_streams as u64, 1, 10_000),
             ("limits.connect_seconds", limits.connect_seconds, 1, 60),
+            ("limits.cell_wait_ms", limits.cell_wait_ms, 0, 60_000),
             ("limits.placement_ms", limits.placement_ms, 1, 60_000),
             ("limits.stream_idle_seconds", limits.stream_idle_seconds, 1, 86_400),
             ("feed.routing_stale_seconds", self.feed.routing_stale_seconds, 1, 3600),

@@ -17,7 +17,7 @@ use crate::handover::{Handover, HandoverError, Predecessor, Sockets};
 use crate::knowledge::Knowledge;
 use crate::listen::{Doors, ListenError, server_conf, socket};
 use crate::metrics::Metrics;
-use crate::proxy::{Peers, Shared};
+use crate::proxy::{Peers, Shared, WaitingRoom};
 use crate::shutdown::{Drain, InFlight};
 use crate::tls::{Identity, Pair, TlsError};
 use trace::{Exporter, TelemetryError};
@@ -83,6 +83,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         },
         limits: config.limits.clone(),
         peers: Peers::new(identity.cell_key(), &config.limits, config.global_address()?),
+        waiting: WaitingRoom::new(config.limits.cell_wait()),
         in_flight: in_flight.clone(),
         access_log: access_log.clone(),
         tracer: exporter.tracer(contracts::services::ROUTER, "")?,

@@ -32,12 +32,21 @@ pub struct Exchange {
     pub misdirected: Option<Option<Generation>>,
     pub moved_retry_used: bool,
     pub connect_retry_used: bool,
+    /// Its cell refused the connection, so it has its turn in the waiting room.
+    pub waits: Option<Turn>,
     pub body_bytes: u64,
     pub sent: Option<Instant>,
     pub upstream: Option<Duration>,
     /// From the beginning to the response header.
     pub header_after: Option<Duration>,
     _busy: Busy,
+}
+
+/// A request's one turn in the waiting room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    Due,
+    Had,
 }
 
 impl Exchange {
@@ -56,6 +65,7 @@ impl Exchange {
             misdirected: None,
             moved_retry_used: false,
             connect_retry_used: false,
+            waits: None,
             body_bytes: 0,
             sent: None,
             upstream: None,

@@ -4,6 +4,7 @@ mod answer;
 mod exchange;
 mod record;
 mod upstream;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,10 +29,12 @@ use crate::shutdown::InFlight;
 use crate::token::TokenError;
 
 pub use exchange::Exchange;
+use exchange::Turn;
 pub use upstream::Peers;
+pub use waiting::WaitingRoom;
 
-/// Tries of one request altogether: the first, one after a 421, one after a lost connection.
-pub const TRIES: usize = 3;
+/// Tries of one request altogether: the first, one after a 421, one after a lost connection, one after a wait.
+pub const TRIES: usize = 4;
 /// Wait before a cell that does not know its tenant yet is asked again.
 const CELL_PATIENCE: Duration = Duration::from_millis(250);
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
@@ -44,6 +47,7 @@ pub struct Shared {
     pub rules: Rules,
     pub limits: Limits,
     pub peers: Peers,
+    pub waiting: Arc<WaitingRoom>,
     pub in_flight: Arc<InFlight>,
     pub access_log: AccessLog,
     pub tracer: Tracer,
@@ -174,11 +178,18 @@ impl ProxyHttp for Proxy {
                     return Err(Error::new(REFUSED));
                 }
             }
-        } else if exchange.connect_retry_used {
+        } else if exchange.connect_retry_used && exchange.waits.is_none() {
             tokio::time::sleep(CONNECT_PAUSE).await;
         }
         let Some(destination) = &exchange.destination else { return Err(Error::new(ErrorType::InternalError)) };
-        Ok(Box::new(self.shared.peers.peer(destination)))
+        let peers = &self.shared.peers;
+        if exchange.waits == Some(Turn::Due) {
+            exchange.waits = Some(Turn::Had);
+            if !self.shared.waiting.wait(peers.address(destination)).await {
+                return Err(Error::explain(ErrorType::ConnectRefused, "the cell is away").into_up());
+            }
+        }
+        Ok(Box::new(peers.peer(destination)))
     }
 
     async fn upstream_request_filter(
@@ -264,6 +275,15 @@ impl ProxyHttp for Proxy {
         exchange: &mut Exchange,
         mut error: Box<Error>,
     ) -> Box<Error> {
+        if *error.etype() == ErrorType::ConnectRefused {
+            let due = exchange.waits.is_none();
+            if due {
+                exchange.waits = Some(Turn::Due);
+                self.shared.knowledge.metrics.retry("refused");
+            }
+            error.set_retry(due);
+            return error;
+        }
         // A second wait as long as the first would only double the caller's.
         let quick = *error.etype() != ErrorType::ConnectTimedout;
         let again = quick && !exchange.connect_retry_used;

@@ -45,12 +45,20 @@ impl Peers {
         Self { key, options, global: Entrance { address: global, name: crate::feed::GLOBAL_NAME.into() } }
     }
 
-    /// The peer of a destination. Pools are kept apart by the peer's name, which holds the cell's.
-    pub fn peer(&self, destination: &Destination) -> HttpPeer {
-        let entrance = match destination {
+    fn entrance<'a>(&'a self, destination: &'a Destination) -> &'a Entrance {
+        match destination {
             Destination::Cell(placement) => &placement.entrance,
             Destination::Global => &self.global,
-        };
+        }
+    }
+
+    pub fn address(&self, destination: &Destination) -> SocketAddr {
+        self.entrance(destination).address
+    }
+
+    /// The peer of a destination. Pools are kept apart by the peer's name, which holds the cell's.
+    pub fn peer(&self, destination: &Destination) -> HttpPeer {
+        let entrance = self.entrance(destination);
         let mut peer = HttpPeer::new(entrance.address, true, entrance.name.clone());
         peer.client_cert_key = Some(self.key.clone());
         peer.group_key = group_key(&entrance.name);

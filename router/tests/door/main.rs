@@ -8,5 +8,6 @@ mod hostile;
 mod moves;
 mod peer;
 mod places;
+mod restarts;
 mod site;
 mod streams;

@@ -63,7 +63,8 @@ async fn a_body_too_large_to_repeat_is_not_repeated() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cell_that_is_gone_is_503() {
-    let mut site = Site::start().await;
+    let mut site = Site::peers().await;
+    site.start_router("cell_wait_ms = 100").await;
     // Bound and not listening: the port refuses, and nobody else gets it.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -81,7 +82,7 @@ async fn a_cell_that_is_gone_is_503() {
     assert_eq!(answer.status().as_u16(), 503);
     let body: Value = answer.json().await.unwrap();
     assert_eq!(body["code"], "router/cell-unavailable");
-    site.wait_for_metric("router_retries_total{reason=\"connect\"} 1").await;
+    site.wait_for_metric("router_retries_total{reason=\"refused\"} 1").await;
     let globex = client.get(site.url("globex.localhost", "/")).bearer_auth(token("globex")).send().await.unwrap();
     assert_eq!(globex.status().as_u16(), 200);
 }
