@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
@@ -61,8 +61,11 @@ pub async fn serve(
     let admin = admin.unwrap_or_else(|| SocketAddr::new(config.address, ADMIN_PORT));
     serve_plain(&tasks, "admin", admin, admin::router(ready.clone(), metrics.clone())).await?;
     let house = House::build(&config, &services, &tasks, metrics)?;
+    let mut started = Vec::new();
     for service in &services {
-        house.start(service.as_ref()).await?;
+        let own = tasks.part();
+        house.start(service.as_ref(), &own).await?;
+        started.push(own);
     }
     house.report_contracts(&services);
     ready.set();
@@ -71,10 +74,21 @@ pub async fn serve(
         signal = asked_to_stop() => signal.map_err(Failure::from),
         failure = failures.next() => Err(failure.map_or_else(|| Failure::from("every task ended"), Failure::from)),
     };
-    let drained = tasks.drain(Duration::from_secs(config.drain_seconds)).await;
+    let drained = end(&tasks, started, Duration::from_secs(config.drain_seconds)).await;
     house.end_traces().await;
     tracing::info!(drained, "stopped");
     ended
+}
+
+/// Drains the services in the reverse of the order in which they started, so that each ends after those that call it;
+/// then what they share. `false`: the time was over before.
+async fn end(tasks: &Tasks, started: Vec<Tasks>, time: Duration) -> bool {
+    let deadline = Instant::now() + time;
+    let left = || deadline.saturating_duration_since(Instant::now());
+    for service in started.iter().rev() {
+        service.drain(left()).await;
+    }
+    tasks.drain(left()).await
 }
 
 /// What all services of the process share.
@@ -107,16 +121,23 @@ impl<'a> House<'a> {
         Ok(Self { config, tasks, metrics, admission, exporter, global })
     }
 
-    async fn start(&self, service: &dyn Service) -> Result<(), Failure> {
+    /// Starts a service; `tasks` are its own.
+    async fn start(&self, service: &dyn Service, tasks: &Tasks) -> Result<(), Failure> {
         let declaration = service.declaration();
         let identity = Identity::load(&self.config.identity.dir, declaration.name)?;
         let tracer = self.exporter.tracer(declaration.name, self.config.cell.as_str())?;
-        let context = self.context(service, identity.clone(), tracer.clone()).await?;
+        let context = self.context(service, tasks, identity.clone(), tracer.clone()).await?;
         let surface = service.start(context).await.map_err(|error| named(declaration, "it cannot start", error))?;
-        self.listen(service, identity, tracer, surface).await
+        self.listen(service, tasks, identity, tracer, surface).await
     }
 
-    async fn context(&self, service: &dyn Service, identity: Identity, tracer: Tracer) -> Result<Context, Failure> {
+    async fn context(
+        &self,
+        service: &dyn Service,
+        tasks: &Tasks,
+        identity: Identity,
+        tracer: Tracer,
+    ) -> Result<Context, Failure> {
         let (config, declaration) = (self.config, service.declaration());
         let data_dir = config.data_dir.join(declaration.name);
         std::fs::create_dir_all(&data_dir)
@@ -139,7 +160,7 @@ impl<'a> House<'a> {
             cell: config.cell.clone(),
             data_dir,
             database,
-            tasks: self.tasks.clone(),
+            tasks: tasks.clone(),
             peers: Peers::new(identity, config.cell.clone(), config.address),
             kafka: KafkaEndpoint {
                 bootstrap: config.kafka.bootstrap.clone(),
@@ -167,6 +188,7 @@ impl<'a> House<'a> {
     async fn listen(
         &self,
         service: &dyn Service,
+        tasks: &Tasks,
         identity: Identity,
         tracer: Tracer,
         surface: Surface,
@@ -184,9 +206,9 @@ impl<'a> House<'a> {
         let json = [(axum::http::header::CONTENT_TYPE, "application/json")];
         let described = Router::new().route("/openapi.json", get(move || async move { (json, document) }));
         let http = if declaration.name == GATEWAY { surface.http } else { surface.http.merge(described) };
-        server(declaration.http_port, tracer.clone()).start(self.tasks, http).await?;
+        server(declaration.http_port, tracer.clone()).start(tasks, http).await?;
         if let (Some(port), Some(flight)) = (declaration.flight_port, surface.flight) {
-            server(port, tracer).start(self.tasks, flight).await?;
+            server(port, tracer).start(tasks, flight).await?;
         }
         self.metrics.serves(declaration.name);
         Ok(())

@@ -53,6 +53,12 @@ impl Tasks {
         (Self { tracker: TaskTracker::new(), stopping: CancellationToken::new(), failures }, Failures(receiver))
     }
 
+    /// Tasks of one part of the process, which can be drained before the others; they stop with the process at the latest.
+    pub fn part(&self) -> Self {
+        let (tracker, failures) = (TaskTracker::new(), self.failures.clone());
+        Self { tracker, stopping: self.stopping.child_token(), failures }
+    }
+
     /// Cancelled when the process was asked to stop. Tasks watch it and end by themselves.
     pub fn stopping(&self) -> CancellationToken {
         self.stopping.child_token()
@@ -138,6 +144,25 @@ mod tests {
         let (tasks, mut failures) = Tasks::new();
         tasks.spawn("doomed", Policy::EndProcess, async { panic!("gone") });
         assert_eq!(failures.next().await.unwrap().name, "doomed");
+    }
+
+    #[tokio::test]
+    async fn a_part_stops_alone_or_with_the_whole() {
+        let (tasks, mut failures) = Tasks::new();
+        let (first, second) = (tasks.part(), tasks.part());
+        for part in [&first, &second] {
+            let stopping = part.stopping();
+            part.spawn("waits", Policy::EndProcess, async move {
+                stopping.cancelled().await;
+                Ok(())
+            });
+        }
+        assert!(first.drain(Duration::from_secs(5)).await);
+        assert!(!second.stopping().is_cancelled());
+        tasks.drain(Duration::ZERO).await;
+        assert!(second.drain(Duration::from_secs(5)).await);
+        second.spawn("late", Policy::EndProcess, async { panic!("gone") });
+        assert_eq!(failures.next().await.unwrap().name, "late");
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use testkit::{Arrangement, Case};
+use testkit::{Arrangement, Case, within};
 
 use crate::load::Load;
 use crate::verdict::{exactly_once, recovered};
@@ -12,10 +12,12 @@ use crate::world::{SHARED, World};
 
 /// A process gives up its drain after 20 s.
 const DEADLINE: Duration = Duration::from_secs(25);
+const RESTARTS: usize = 3;
 
 pub fn cases() -> Vec<Case<World>> {
     vec![
         Case { name: "end::a_stop_under_load_loses_nothing", run: |world| Box::pin(stop_under_load(world)) },
+        Case { name: "end::a_restarted_cell_fails_no_call", run: |world| Box::pin(restarts(world)) },
         Case { name: "end::a_cold_start_without_the_global_plane", run: |world| Box::pin(cold_alone(world)) },
     ]
 }
@@ -42,6 +44,35 @@ async fn stop_under_load(world: Arc<World>) -> anyhow::Result<()> {
     ensure!(took < DEADLINE, "the stop took {took:?}");
     ensure!(other.failures.is_empty(), "the other cell failed: {:?}", other.failures);
     Ok(())
+}
+
+/// The cell's process ends in order and starts again, over and over: the router lets calls wait meanwhile.
+async fn restarts(world: Arc<World>) -> anyhow::Result<()> {
+    world.site.arrange(SHARED, Arrangement::Together).await?;
+    world.renew().await?;
+    let (here, there) = tokio::try_join!(Load::start(&world.here), Load::start(&world.there))?;
+    for _ in 0..RESTARTS {
+        world.site.restart_cell(SHARED).await?;
+        let before = here.calls();
+        within(DEADLINE, "calls are answered again", || async {
+            ensure!(here.calls() > before + 20, "{} calls", here.calls() - before);
+            Ok(())
+        })
+        .await?;
+    }
+    let (_, probes) = recovered(&here.tenant, &here.stream, &here.table).await?;
+    let (tenant, _, table, mut record) = here.stop().await?;
+    record.accepted.extend(&probes.accepted);
+    let (_, _, _, other) = there.stop().await?;
+    println!(
+        "    {RESTARTS} restarts, {} calls, the slowest {:.1} s, {} failed",
+        record.calls,
+        record.slowest.as_secs_f64(),
+        record.failures.len()
+    );
+    ensure!(record.failures.is_empty(), "{:?}", record.failures);
+    ensure!(other.failures.is_empty(), "the other cell failed: {:?}", other.failures);
+    exactly_once(&tenant, &table, &record).await.map(drop)
 }
 
 /// Router and cells know what they need from their own disks.

@@ -107,6 +107,11 @@ impl Load {
         }
     }
 
+    /// Calls that have ended so far.
+    pub fn calls(&self) -> u64 {
+        self.record.lock().calls
+    }
+
     /// Lets the calls under way end, and begins no more.
     pub async fn stop(self) -> anyhow::Result<(Tenant, String, String, Record)> {
         self.stop.cancel();
