@@ -59,6 +59,16 @@ impl LoadedTable {
     }
 }
 
+/// A table, and how the catalog names this state of it.
+#[derive(Debug, Clone)]
+pub struct Tagged {
+    pub table: LoadedTable,
+    /// `None` if the catalog gives none.
+    pub tag: Option<String>,
+    /// Bytes of the answer.
+    pub bytes: usize,
+}
+
 /// One table's part of a commit over several.
 #[derive(Debug, Clone, Serialize)]
 pub struct TableChange {
@@ -123,6 +133,23 @@ impl Catalog {
             bytes = body.to_string().into();
         }
         self.exchange.exchange(scope, call.body(bytes).map_err(unsent)?).await
+    }
+
+    /// The table, or `None` if it is still in the state that `tag` names.
+    pub async fn load_unless(&self, scope: &Scope, name: &TableName, tag: Option<&str>) -> Result<Option<Tagged>> {
+        let uri = format!("{ROOT}/v1/{}{}", scope.tenant, table_path(name));
+        let mut call = Request::builder().method(Method::GET).uri(uri);
+        if let Some(tag) = tag {
+            call = call.header(http::header::IF_NONE_MATCH, tag);
+        }
+        let call = call.body(Bytes::new()).map_err(|error| Error::Unreachable(error.into()))?;
+        let answer = self.exchange.exchange(scope, call).await;
+        if answer.as_ref().is_ok_and(|answer| answer.status() == StatusCode::NOT_MODIFIED) {
+            return Ok(None);
+        }
+        let answer = accepted(answer, "table")?;
+        let tag = answer.headers().get(http::header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        Ok(Some(Tagged { table: loaded(name, parsed(&answer)?), tag, bytes: answer.body().len() }))
     }
 
     async fn read<T: DeserializeOwned>(&self, scope: &Scope, path: &str, what: &'static str) -> Result<T> {

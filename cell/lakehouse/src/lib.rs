@@ -25,6 +25,6 @@ pub mod write;
 mod tests;
 
 pub use bucket::{Bucket, TenantBucket};
-pub use catalog::{Catalog, LoadedTable, TableChange};
+pub use catalog::{Catalog, LoadedTable, TableChange, Tagged};
 pub use error::{Error, Result};
 pub use names::{Namespace, TableName};

@@ -12,6 +12,7 @@ use lakehouse::{Bucket, Catalog, LoadedTable, Namespace};
 use moka::future::Cache;
 
 use super::kept::KeptRanges;
+use super::known::KnownTables;
 use super::table::IcebergTable;
 use crate::source::{Pin, Resolved, TableName, TableSource};
 use crate::{Error, Result};
@@ -54,7 +55,7 @@ type Key = (TenantId, String, Option<i64>);
 pub struct Lake {
     /// Name of the service that reads.
     reader: &'static str,
-    catalog: Catalog,
+    known: KnownTables,
     bucket: Bucket,
     tables: Cache<Key, Arc<IcebergTable>>,
 }
@@ -73,7 +74,7 @@ impl Lake {
             .max_capacity(CACHED_METRICS)
             .weigher(|_, table: &Arc<IcebergTable>| table.weight())
             .build();
-        Self { reader, catalog, bucket, tables }
+        Self { reader, known: KnownTables::new(catalog), bucket, tables }
     }
 
     /// The same, with up to `bytes` of data files kept in memory between statements.
@@ -90,7 +91,7 @@ impl Lake {
     pub(super) async fn load(&self, scope: &Scope, namespace: &str, table: &str) -> Result<Option<Loaded>> {
         let Ok(namespace) = namespace.parse::<Namespace>() else { return Ok(None) };
         let Ok(name) = lakehouse::TableName::new(namespace, table) else { return Ok(None) };
-        match self.catalog.load(&self.as_reader(scope), &name).await {
+        match self.known.load(&self.as_reader(scope), &name).await {
             Ok(table) => Ok(Some(Loaded { table })),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(Error::catalog(error)),
@@ -131,7 +132,7 @@ impl TableSource for Lake {
         let mut found = Vec::new();
         let mut open = vec![None];
         while let Some(parent) = open.pop() {
-            for namespace in self.catalog.namespaces(scope, parent.as_ref()).await.map_err(Error::catalog)? {
+            for namespace in self.known.catalog().namespaces(scope, parent.as_ref()).await.map_err(Error::catalog)? {
                 found.push(namespace.to_string());
                 open.push(Some(namespace));
             }
@@ -142,7 +143,7 @@ impl TableSource for Lake {
 
     async fn tables(&self, scope: &Scope, namespace: &str) -> Result<Vec<String>> {
         let Ok(namespace) = namespace.parse::<Namespace>() else { return Ok(Vec::new()) };
-        match self.catalog.tables(&self.as_reader(scope), &namespace).await {
+        match self.known.catalog().tables(&self.as_reader(scope), &namespace).await {
             Ok(tables) => Ok(tables.iter().map(|table| table.name().to_owned()).collect()),
             Err(error) if error.is_not_found() => Ok(Vec::new()),
             Err(error) => Err(Error::catalog(error)),

@@ -3,6 +3,7 @@
 
 mod evolution;
 mod kept;
+mod known;
 mod lake;
 mod outline;
 mod pruning;
