@@ -11,6 +11,8 @@ pub mod credentials;
 pub mod error;
 mod manifest;
 pub mod names;
+mod page_header;
+pub mod pages;
 mod probe;
 pub mod retry;
 pub mod scan;

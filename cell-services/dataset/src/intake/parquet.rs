@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use futures::stream::{StreamExt, TryStreamExt};
+use lakehouse::pages::{BoundedPages, UNPACKED_BYTES};
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::async_reader::ParquetObjectReader;
 use parquet::errors::ParquetError;
@@ -17,12 +18,10 @@ use crate::error::Error;
 /// Bytes of a batch, judged by the sizes the file itself states.
 const BATCH_BYTES: usize = 16 << 20;
 
-async fn open(
-    source: &Source,
-    settings: &Settings,
-) -> Result<ParquetRecordBatchStreamBuilder<ParquetObjectReader>, Error> {
+async fn open(source: &Source, settings: &Settings) -> Result<ParquetRecordBatchStreamBuilder<BoundedPages>, Error> {
     let reader =
         ParquetObjectReader::new(Arc::clone(source.bucket.store()), source.object.clone()).with_file_size(source.bytes);
+    let reader = BoundedPages::new(Box::new(reader), UNPACKED_BYTES);
     let name = source.name.clone();
     let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(|error| failure(&name, error))?;
     check_names(builder.schema().fields().iter().map(|field| field.name().as_str()), settings.columns)

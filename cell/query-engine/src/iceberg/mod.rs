@@ -7,6 +7,7 @@ mod known;
 mod lake;
 mod outline;
 mod pruning;
+mod reader;
 mod statistics;
 mod table;
 

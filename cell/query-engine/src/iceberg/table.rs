@@ -25,6 +25,7 @@ use object_store::ObjectStore;
 
 use super::evolution::ByFieldId;
 use super::pruning;
+use super::reader::BoundedReaders;
 use super::statistics::TableFile;
 use crate::{Error, Result};
 
@@ -80,7 +81,7 @@ impl IcebergTable {
 
     fn source(&self, state: &dyn Session, selective: bool) -> ParquetSource {
         let cache = state.runtime_env().cache_manager.get_file_metadata_cache();
-        let reader = CachedParquetFileReaderFactory::new(Arc::clone(&self.store), cache);
+        let reader = BoundedReaders(CachedParquetFileReaderFactory::new(Arc::clone(&self.store), cache));
         ParquetSource::new(Arc::clone(&self.schema))
             .with_table_parquet_options(state.table_options().parquet.clone())
             .with_metadata_size_hint(FOOTER_BYTES)
