@@ -75,7 +75,7 @@ fn kept(world: &World, tenant: &Tenant) -> anyhow::Result<Vec<Kept>> {
     ensure!(found.len() > SHELVES.len(), "the cell keeps no snapshots");
     for kept in &found {
         let bytes = std::fs::read(&kept.before)?;
-        let (key, id) = (kept.before.to_string_lossy(), tenant.id.as_str().as_bytes());
+        let (key, id) = (kept.before.to_string_lossy(), tenant.id.as_bytes());
         let known = key.contains("/routing").then(|| bytes.windows(id.len()).any(|window| window == id));
         ensure!(known.unwrap_or(true), "{key} does not know the tenant yet");
     }
