@@ -20,6 +20,9 @@ pub struct Settings {
     pub max_tables_per_commit: usize,
     /// Hours an Idempotency-Key is remembered.
     pub idempotency_hours: u32,
+    /// Files that no table knows are deleted when nobody has changed them for so many hours; longer than any
+    /// writer takes from its first file to its commit.
+    pub orphan_hours: u32,
 }
 
 impl Default for Settings {
@@ -33,6 +36,7 @@ impl Default for Settings {
             max_tables_per_tenant: 20_000,
             max_tables_per_commit: 200,
             idempotency_hours: 24,
+            orphan_hours: 72,
         }
     }
 }
@@ -48,6 +52,7 @@ impl config::Settings for Settings {
         config::positive(&[
             ("max_tables_per_commit", self.max_tables_per_commit as u64),
             ("idempotency_hours", u64::from(self.idempotency_hours)),
+            ("orphan_hours", u64::from(self.orphan_hours)),
         ])
     }
 }

@@ -1,19 +1,70 @@
 //! What happens without being asked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use contracts::services::ICEBERG_CATALOG;
+use kit::Scope;
 use kit::database::Database;
-use kit::tasks::Tasks;
+use kit::placements::Placements;
+use kit::tasks::{Policy, Tasks};
+use time::OffsetDateTime;
 
 use crate::error::Result;
+use crate::ops::Catalog;
 use crate::store;
 
 const EVERY: Duration = Duration::from_secs(15 * 60);
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// After a start, until orphans are looked for.
+const SETTLED: Duration = Duration::from_secs(10 * 60);
 
 /// Forgets Idempotency-Keys that are past their time.
 pub fn forget_answers(tasks: &Tasks, database: &Database, hours: u32) {
     let hours = i32::try_from(hours).unwrap_or(i32::MAX);
     tasks.every("idempotency keys", EVERY, database, move |database| async move { sweep(&database, hours).await });
+}
+
+/// Deletes what no table knows, tenant by tenant.
+pub fn collect_orphans(tasks: &Tasks, database: &Database, catalog: &Arc<Catalog>, placements: &Arc<Placements>) {
+    let (database, catalog, placements) = (database.clone(), Arc::clone(catalog), Arc::clone(placements));
+    let stopping = tasks.stopping();
+    tasks.spawn("orphans", Policy::EndProcess, async move {
+        let mut pause = SETTLED;
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return Ok(()),
+                () = tokio::time::sleep(pause) => {}
+            }
+            tokio::select! {
+                () = stopping.cancelled() => return Ok(()),
+                done = collect(&database, &catalog, &placements) => if let Err(error) = done {
+                    tracing::warn!(error = %kit::fault::chain(&error), "orphans are looked for later");
+                }
+            }
+            pause = A_DAY;
+        }
+    });
+}
+
+async fn collect(database: &Database, catalog: &Catalog, placements: &Placements) -> Result<()> {
+    let mut tx = database.begin_system().await?;
+    let tenants = store::tenants(&mut tx).await?;
+    tx.commit().await?;
+    let before = OffsetDateTime::now_utc() - Duration::from_secs(3600 * u64::from(catalog.settings().orphan_hours));
+    for tenant in tenants {
+        // A tenant that lives elsewhere now is none of this cell's business.
+        let Some(generation) = placements.generation(&tenant) else { continue };
+        let scope = Scope::of_service(ICEBERG_CATALOG, tenant.clone(), generation);
+        match catalog.collect_orphans(&scope, before).await {
+            Ok(0) => {}
+            Ok(files) => tracing::info!(%tenant, files, "files that no table knew are deleted"),
+            Err(error) => {
+                tracing::warn!(%tenant, error = %kit::fault::chain(&error), "a tenant's orphans stay for now");
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn sweep(database: &Database, hours: i32) -> Result<()> {

@@ -54,7 +54,9 @@ impl Service for IcebergCatalog {
         if context.bucket.role_arn.is_none() {
             tracing::warn!("the bucket names no role to assume: clients outside the cell get no credentials");
         }
-        let catalog = Catalog::new(database, bucket, &context.bucket, settings, &context.metrics)?;
-        Ok(Surface { http: api::router(Arc::new(catalog)), flight: None })
+        let catalog = Catalog::new(database.clone(), bucket, &context.bucket, settings, &context.metrics)?;
+        let catalog = Arc::new(catalog);
+        jobs::collect_orphans(&context.tasks, &database, &catalog, &context.placements);
+        Ok(Surface { http: api::router(catalog), flight: None })
     }
 }

@@ -5,6 +5,7 @@ mod commit;
 mod credentials;
 mod files;
 mod namespaces;
+mod orphans;
 mod tables;
 
 pub use access::Need;
@@ -38,6 +39,7 @@ struct Counters {
     commits: Counter,
     races: Counter,
     reports: Counter,
+    orphans: Counter,
 }
 
 impl Counters {
@@ -46,6 +48,7 @@ impl Counters {
             commits: metrics.counter("catalog_commits", "Table commits that moved a pointer"),
             races: metrics.counter("catalog_commit_races", "Commits prepared again because another came first"),
             reports: metrics.counter("catalog_metrics_reports", "Scan and commit reports taken from clients"),
+            orphans: metrics.counter("catalog_orphans_deleted", "Files deleted that no table knew"),
         }
     }
 }

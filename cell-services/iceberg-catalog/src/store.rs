@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use contracts::TenantId;
 use kit::Scope;
 use kit::database::{DatabaseError, Tx};
 use lakehouse::{Namespace, TableName};
@@ -161,15 +162,32 @@ pub async fn table(tx: &mut Tx, scope: &Scope, name: &TableName) -> Result<Optio
     .bind(name.name())
     .fetch_optional(&mut **tx)
     .await?;
-    row.map(|row| {
-        Ok(TableRow {
-            id: row.try_get("id")?,
-            location: row.try_get("location")?,
-            metadata_location: row.try_get("metadata_location")?,
-            metadata_version: row.try_get("metadata_version")?,
-        })
+    row.as_ref().map(table_row).transpose()
+}
+
+fn table_row(row: &PgRow) -> Result<TableRow> {
+    Ok(TableRow {
+        id: row.try_get("id")?,
+        location: row.try_get("location")?,
+        metadata_location: row.try_get("metadata_location")?,
+        metadata_version: row.try_get("metadata_version")?,
     })
-    .transpose()
+}
+
+/// Every table of the tenant.
+pub async fn all_tables(tx: &mut Tx, scope: &Scope) -> Result<Vec<TableRow>> {
+    let rows = sqlx::query("select id, location, metadata_location, metadata_version from tables where tenant_id = $1")
+        .bind(scope.tenant.as_str())
+        .fetch_all(&mut **tx)
+        .await?;
+    rows.iter().map(table_row).collect()
+}
+
+/// Tenants that have a table.
+pub async fn tenants(tx: &mut Tx) -> Result<Vec<TenantId>> {
+    let names: Vec<String> =
+        sqlx::query_scalar("select distinct tenant_id from tables order by tenant_id").fetch_all(&mut **tx).await?;
+    names.into_iter().map(|name| TenantId::new(name).map_err(|_| Error::Damaged("a table of nobody"))).collect()
 }
 
 /// Names in a namespace in order, after `after`, at most `limit`.

@@ -2,6 +2,7 @@
 
 mod commits;
 mod decisions;
+mod orphans;
 mod strangers;
 mod tables;
 
@@ -24,6 +25,7 @@ use crate::ops::Catalog;
 /// The service on a database of its own and a bucket in memory.
 struct Rig {
     router: Router,
+    catalog: Arc<Catalog>,
     bucket: Bucket,
 }
 
@@ -56,7 +58,8 @@ async fn rig() -> anyhow::Result<Rig> {
     };
     let settings = Settings { max_metadata_bytes: 1 << 20, ..Settings::default() };
     let catalog = Catalog::new(database, bucket.clone(), &endpoint, settings, &Metrics::default())?;
-    Ok(Rig { router: crate::api::router(Arc::new(catalog)), bucket })
+    let catalog = Arc::new(catalog);
+    Ok(Rig { router: crate::api::router(Arc::clone(&catalog)), catalog, bucket })
 }
 
 impl Rig {

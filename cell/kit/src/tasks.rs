@@ -159,10 +159,10 @@ mod tests {
         }
         assert!(first.drain(Duration::from_secs(5)).await);
         assert!(!second.stopping().is_cancelled());
+        second.spawn("doomed", Policy::EndProcess, async { panic!("gone") });
+        assert_eq!(failures.next().await.unwrap().name, "doomed");
         tasks.drain(Duration::ZERO).await;
         assert!(second.drain(Duration::from_secs(5)).await);
-        second.spawn("late", Policy::EndProcess, async { panic!("gone") });
-        assert_eq!(failures.next().await.unwrap().name, "late");
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ pub mod credentials;
 pub mod error;
 mod manifest;
 pub mod names;
+pub mod orphans;
 mod page_header;
 pub mod pages;
 mod probe;

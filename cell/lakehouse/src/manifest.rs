@@ -52,6 +52,23 @@ pub(crate) async fn live_entries(
         .await
 }
 
+/// Every file that some manifests name, live or not.
+pub(crate) async fn named_files(bucket: &TenantBucket, manifests: Vec<ManifestFile>) -> Result<Vec<String>> {
+    let files = bucket.file_io();
+    let named: Vec<Vec<String>> = futures::stream::iter(manifests)
+        .map(|manifest| {
+            let files = files.clone();
+            async move {
+                let (entries, _) = untrusted::surviving(manifest.load_manifest(&files)).await??.into_parts();
+                Ok::<_, Error>(entries.iter().map(|entry| entry.file_path().to_owned()).collect())
+            }
+        })
+        .buffered(READERS)
+        .try_collect()
+        .await?;
+    Ok(named.into_iter().flatten().collect())
+}
+
 /// Writes one snapshot's manifests; remembers what it wrote, so that a lost race leaves no litter.
 pub(crate) struct ManifestFolder<'a> {
     bucket: &'a TenantBucket,
