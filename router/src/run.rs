@@ -57,30 +57,39 @@ pub fn check(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Runs until a signal ends it. Must own the main thread; must not be called inside a runtime.
-pub fn run(config: Config) -> Result<(), StartError> {
-    let config = Arc::new(config);
-    let identity = Identity::load(&config.identity.dir)?;
-    let metrics = Arc::new(Metrics::default());
-    let knowledge = Knowledge::load(&config.data_dir, metrics.clone())
+/// What the router knows before it has asked anyone: what its last run left on disk.
+fn knowledge(config: &Config, metrics: Arc<Metrics>) -> Result<Arc<Knowledge>, StartError> {
+    let knowledge = Knowledge::load(&config.data_dir, metrics)
         .map_err(|source| StartError::Data { path: config.data_dir.clone(), source })?;
-    let knowledge = Arc::new(knowledge);
     tracing::info!(
         version = knowledge.view().version(),
         unready = knowledge.unready(),
         "starting from what is on disk"
     );
+    Ok(Arc::new(knowledge))
+}
+
+fn rules(config: &Config) -> Rules {
+    Rules {
+        global_hosts: config.global_hosts.clone(),
+        tenant_suffix: format!(".{}", config.tenant_host_suffix),
+        leeway: config.tokens.leeway_seconds,
+    }
+}
+
+/// Runs until a signal ends it. Must own the main thread; must not be called inside a runtime.
+pub fn run(config: Config) -> Result<(), StartError> {
+    let config = Arc::new(config);
+    let identity = Identity::load(&config.identity.dir)?;
+    let metrics = Arc::new(Metrics::default());
+    let knowledge = knowledge(&config, metrics.clone())?;
 
     let exporter = Exporter::new(&config.telemetry, metrics.spans.clone())?;
     let access_log = AccessLog::start(metrics).map_err(StartError::Log)?;
     let in_flight = Arc::new(InFlight::default());
     let shared = Arc::new(Shared {
         knowledge: knowledge.clone(),
-        rules: Rules {
-            global_hosts: config.global_hosts.clone(),
-            tenant_suffix: format!(".{}", config.tenant_host_suffix),
-            leeway: config.tokens.leeway_seconds,
-        },
+        rules: rules(&config),
         limits: config.limits.clone(),
         peers: Peers::new(identity.cell_key(), &config.limits, config.global_address()?),
         waiting: WaitingRoom::new(config.limits.cell_wait()),
