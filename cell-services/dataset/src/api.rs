@@ -30,6 +30,10 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(data::download))
 }
 
+/// What the router writes `{*path}`, the rest of a path, is `{path}` in OpenAPI.
 pub fn describe() -> OpenApi {
-    routes().into_openapi()
+    let mut document = routes().into_openapi();
+    let paths = std::mem::take(&mut document.paths.paths).into_iter();
+    document.paths.paths = paths.map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+    document
 }

@@ -11,6 +11,7 @@ use kit::Scope;
 use kit::peers::Peers;
 use moka::future::Cache;
 use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 
 /// A service that does not answer by then is left out of this edition, which says so.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -57,6 +58,10 @@ async fn parts(peers: &Peers, scope: &Scope) -> Vec<(&'static str, Option<OpenAp
 pub(crate) fn edition(mut whole: OpenApi, parts: Vec<(&str, Option<OpenApi>)>) -> Result<String, String> {
     let mut missing = Vec::new();
     whole.info.title = "Cytoplane cell".to_owned();
+    // Nothing of a cell is told to nobody.
+    let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    whole.components.get_or_insert_default().add_security_scheme("bearer", bearer);
+    whole.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
     for (name, part) in parts {
         match part {
             Some(part) => whole.merge(part),

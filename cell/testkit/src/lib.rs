@@ -25,7 +25,7 @@ pub use hostile::hostile;
 pub use kafka::{Kafka, kafka};
 pub use nats::{Nats, nats};
 pub use postgres::database;
-pub use programs::{binary, python};
+pub use programs::{binary, part, python};
 pub use proxy::{Proxy, Weather};
 pub use scope::{scope, scope_with};
 pub use site::{Arrangement, Site};

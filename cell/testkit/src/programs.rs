@@ -7,7 +7,7 @@ use stack::parts::{Parts, Tree};
 use stack::report::Reporter;
 
 /// A part's tree, fetched if it is not there yet.
-async fn part(name: &str) -> anyhow::Result<Tree> {
+pub async fn part(name: &str) -> anyhow::Result<Tree> {
     let tree = Parts::in_cache()?.ensure(name, &Reporter::plain()).await;
     tree.with_context(|| format!("part {name}"))
 }

@@ -7,13 +7,24 @@ use anyhow::{Context, anyhow};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::{Answer, Http, eventually};
+use crate::{Answer, Http, Site, eventually};
 
 /// A machine user's id and secret.
 #[derive(Debug, Clone)]
 pub struct ClientSecret {
     pub id: String,
     pub secret: String,
+}
+
+impl ClientSecret {
+    /// The administrator a site is born with.
+    pub fn of_administrator(site: &Site) -> anyhow::Result<Self> {
+        let path = site.bootstrap_admin();
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let value: Value = serde_json::from_str(&text)?;
+        let word = |name: &str| value[name].as_str().map(str::to_owned).context("bootstrap-admin is not complete");
+        Ok(Self { id: word("client_id")?, secret: word("client_secret")? })
+    }
 }
 
 /// The token a client uses at the moment; clones share it.

@@ -116,11 +116,7 @@ impl World {
         })
         .await?;
         let http = Http::new(site.http())?;
-        let text = std::fs::read_to_string(site.bootstrap_admin())?;
-        let value: serde_json::Value = serde_json::from_str(&text)?;
-        let word = |name: &str| value[name].as_str().map(str::to_owned).context("no bootstrap administrator");
-        let user = ClientSecret { id: word("client_id")?, secret: word("client_secret")? };
-        let admin = Admin::sign_in(&http, &user).await?;
+        let admin = Admin::sign_in(&http, &ClientSecret::of_administrator(&site)?).await?;
         let here = admin.tenant("here", "here-corp", SHARED, site.flight()).await?;
         let there = admin.tenant("there", "globex-corp", DEDICATED, site.flight()).await?;
         let (ways, postgres) = (ways.context("no proxies")?, postgres.context("no Postgres")?);

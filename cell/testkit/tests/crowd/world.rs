@@ -31,10 +31,7 @@ impl World {
         })
         .await?;
         let http = Http::new(site.http())?;
-        let value: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(site.bootstrap_admin())?)?;
-        let word = |name: &str| value[name].as_str().map(str::to_owned).context("no bootstrap administrator");
-        let user = ClientSecret { id: word("client_id")?, secret: word("client_secret")? };
-        let admin = Admin::sign_in(&http, &user).await?;
+        let admin = Admin::sign_in(&http, &ClientSecret::of_administrator(&site)?).await?;
         let crowd = admin.tenant("crowd", "crowd-corp", SHARED, site.flight()).await?;
         let neighbour = admin.tenant("neighbour", "neighbour-corp", SHARED, site.flight()).await?;
         Ok(Self { site, admin, crowd, neighbour })

@@ -50,7 +50,7 @@ impl Own {
                 "prefix" | "tenant" => self.tenant.id.clone(),
                 "namespace" => "datasets".to_owned(),
                 "table" | "view" => "target".to_owned(),
-                "path" | "file" | "*path" => "part.csv".to_owned(),
+                "path" | "file" => "part.csv".to_owned(),
                 _ => return None,
             })
         })

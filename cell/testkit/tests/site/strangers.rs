@@ -41,7 +41,7 @@ fn neutral(parameter: &str) -> Option<String> {
             "namespace" => "datasets",
             "table" => "secrets",
             "view" => "secrets",
-            "path" | "file" | "*path" => "part.csv",
+            "path" | "file" => "part.csv",
             "version" => "1",
             "plan_id" | "plan-id" | "plan" => "1",
             _ => return None,

@@ -60,7 +60,7 @@ impl World {
 
     async fn furnish(site: &Site) -> anyhow::Result<impl FnOnce(Site, Collector) -> Self + use<>> {
         let http = Http::new(site.http())?;
-        let admin = Admin::sign_in(&http, &administrator(site)?).await?;
+        let admin = Admin::sign_in(&http, &ClientSecret::of_administrator(site)?).await?;
         let flight = site.flight();
         let acme = admin.tenant("acme-test", "acme-test-corp", SHARED, flight).await?;
         let neighbour = admin.tenant("neighbour", "neighbour-corp", SHARED, flight).await?;
@@ -106,15 +106,6 @@ impl World {
         let user = self.admin.member(&tenant.id, &tenant.organisation, scopes).await?;
         tenant.as_user(user).await
     }
-}
-
-/// The administrator a site is born with.
-fn administrator(site: &Site) -> anyhow::Result<ClientSecret> {
-    let path = site.bootstrap_admin();
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let value: serde_json::Value = serde_json::from_str(&text)?;
-    let word = |name: &str| value[name].as_str().map(str::to_owned).context("bootstrap-admin is not complete");
-    Ok(ClientSecret { id: word("client_id")?, secret: word("client_secret")? })
 }
 
 async fn hide(tenant: &Tenant) -> anyhow::Result<Secrets> {
