@@ -15,6 +15,9 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 pub enum Error {
     #[error("the object store failed to {action} {path}")]
     Store { action: &'static str, path: String, source: object_store::Error },
+    /// The cell has used up its quota: reads go on, and so do writes once there is room.
+    #[error("the cell's storage is full: {path} was not written")]
+    Full { path: String, source: object_store::Error },
     #[error("the object has more than {0} bytes")]
     TooLong(u64),
     /// The store answers, but would let two writers win the same conditional put.
@@ -65,7 +68,10 @@ impl Error {
         path: &object_store::path::Path,
     ) -> impl FnOnce(object_store::Error) -> Error {
         let path = path.to_string();
-        move |source| Error::Store { action, path, source }
+        move |source| match is_quota(&source) {
+            true => Error::Full { path, source },
+            false => Error::Store { action, path, source },
+        }
     }
 
     /// Whether the same call may succeed when it is made again on fresh metadata.
@@ -76,6 +82,12 @@ impl Error {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Error::NotFound(_) | Error::Store { source: object_store::Error::NotFound { .. }, .. })
     }
+}
+
+/// Whether the store refused a write because its owner's quota is used up; S3 says so by a code in the
+/// body of a 403, which the client keeps in its message only.
+fn is_quota(error: &object_store::Error) -> bool {
+    kit::fault::chain(error).contains("<Code>QuotaExceeded</Code>")
 }
 
 type Cause<'a> = &'a (dyn std::error::Error + 'static);
@@ -109,9 +121,11 @@ impl Fault for Error {
     fn kind(&self) -> Kind {
         match self {
             Error::Store { source: object_store::Error::NotFound { .. }, .. } | Error::NotFound(_) => Kind::NotFound,
-            Error::Store { .. } | Error::Unreachable(_) | Error::CommitUnknown(_) | Error::Credentials(_) => {
-                Kind::Unavailable
-            }
+            Error::Store { .. }
+            | Error::Full { .. }
+            | Error::Unreachable(_)
+            | Error::CommitUnknown(_)
+            | Error::Credentials(_) => Kind::Unavailable,
             Error::Schema(_) | Error::Arrow(_) | Error::Unsupported(_) | Error::Outside | Error::Input(_) => {
                 Kind::Invalid
             }
@@ -130,6 +144,7 @@ impl Fault for Error {
     fn code(&self) -> &'static str {
         match self {
             Error::Store { .. } => "lakehouse/store",
+            Error::Full { .. } => "lakehouse/full",
             Error::TooLong(_) => "lakehouse/too-long",
             Error::UnsafeStore(_) => "lakehouse/unsafe-store",
             Error::Endpoint(_) => "lakehouse/endpoint",

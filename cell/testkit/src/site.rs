@@ -104,6 +104,17 @@ impl Site {
         Ok(())
     }
 
+    /// The cell's bucket takes nothing more, or again what its quota allows.
+    pub async fn fill_bucket(&self, cell: &str, full: bool) -> anyhow::Result<()> {
+        let bucket = self.stack()?.bucket(cell)?;
+        if full {
+            bucket.close().await?
+        } else {
+            bucket.reopen().await?
+        }
+        Ok(())
+    }
+
     fn apart(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.apart.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -103,9 +103,7 @@ impl Bucket {
             self.tell(&[create.as_slice(), &["--gen-secret"]].concat()).await?;
         }
         self.keep_secret().await?;
-        let quota = self.quota_bytes.to_string();
-        self.tell(&["quota", "set", "--quota-scope=user", "--uid", USER, "--max-size", &quota]).await?;
-        self.tell(&["quota", "enable", "--quota-scope=user", "--uid", USER]).await?;
+        self.limit(self.quota_bytes).await?;
         if self.ask(&["role", "get", "--role-name", ROLE]).await.is_none() {
             self.tell(&["role", "create", "--role-name", ROLE, "--assume-role-policy-doc", &self.trust()]).await?;
         }
@@ -122,6 +120,22 @@ impl Bucket {
         ])
         .await?;
         self.create_bucket().await
+    }
+
+    /// How much the cell may store at all. What is stored already stays, however much it is.
+    async fn limit(&self, bytes: u64) -> Result<()> {
+        let bytes = bytes.to_string();
+        self.tell(&["quota", "set", "--quota-scope=user", "--uid", USER, "--max-size", &bytes]).await?;
+        self.tell(&["quota", "enable", "--quota-scope=user", "--uid", USER]).await
+    }
+
+    /// Lets the cell store nothing more; [`Bucket::reopen`] gives it its quota again.
+    pub async fn close(&self) -> Result<()> {
+        self.limit(1).await
+    }
+
+    pub async fn reopen(&self) -> Result<()> {
+        self.limit(self.quota_bytes).await
     }
 
     async fn keep_secret(&self) -> Result<()> {

@@ -19,6 +19,7 @@ pub use settings::{
     RouterDescription, Settings,
 };
 
+use crate::ceph::Bucket;
 use crate::driver::{Change, Driver};
 use crate::error::{At, Error, Result};
 use crate::files::{private_dir, remove_tree, require_space};
@@ -148,10 +149,19 @@ impl Site {
 
     /// Stops a cell's own processes and starts them in another arrangement; its servers keep running.
     pub async fn arrange(&self, cell: &str, arrangement: Arrangement) -> Result<()> {
-        let found = self.infrastructure.cells.iter().find(|c| c.plan.name == cell);
-        let found = found.ok_or_else(|| Error::refused("no such cell", cell))?;
+        let found = self.cell(cell)?;
         self.own.stop_cell(cell).await;
         self.own.start_cell(found.plan.clone(), arrangement, &Reporter::silent()).await
+    }
+
+    fn cell(&self, name: &str) -> Result<&CellInfrastructure> {
+        let found = self.infrastructure.cells.iter().find(|c| c.plan.name == name);
+        found.ok_or_else(|| Error::refused("no such cell", name))
+    }
+
+    /// The cell's share of the object storage.
+    pub fn bucket(&self, cell: &str) -> Result<Arc<Bucket>> {
+        self.cell(cell).map(|cell| Arc::clone(&cell.bucket))
     }
 
     pub fn memory(&self) -> Memory {

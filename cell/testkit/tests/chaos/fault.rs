@@ -48,6 +48,7 @@ pub enum Broken {
     Frozen(Vec<String>),
     Paced(JoinHandle<()>, Vec<String>),
     Disk(PathBuf),
+    Quota,
 }
 
 impl Dependency {
@@ -94,6 +95,10 @@ impl Fault {
 /// Where there is a network between, the network fails; else the process does.
 pub async fn inflict(world: &Arc<World>, on: Dependency, fault: Fault) -> anyhow::Result<Broken> {
     match (fault, on.proxy(world)) {
+        (Fault::Full, _) if on == Dependency::Bucket => {
+            world.site.fill_bucket(SHARED, true).await?;
+            Ok(Broken::Quota)
+        }
         (Fault::Full, _) => fill(world, on),
         (Fault::Slow | Fault::Refused | Fault::Reset, Some(proxy)) => through(proxy, on, fault),
         (_, Some(proxy)) if on == Dependency::Bucket => through(proxy, on, fault),
@@ -155,6 +160,7 @@ impl Broken {
     pub async fn mend(self, world: &World) -> anyhow::Result<()> {
         match self {
             Broken::Proxy(on) => on.proxy(world).context("no proxy")?.set(Weather::Fair),
+            Broken::Quota => world.site.fill_bucket(SHARED, false).await?,
             Broken::Processes(names) => world.site.start_killed(&names).await?,
             Broken::Frozen(names) => world.site.signal(&names, Signal::SIGCONT)?,
             Broken::Paced(pace, names) => {

@@ -29,7 +29,7 @@ pub fn cases() -> Vec<Case<World>> {
         "postgres": Postgres { "kill": Kill, "stop": Stop, "slow": Slow, "refused": Refused, "reset": Reset, "full": Full, "cold": Cold }
         "nats": Nats { "kill": Kill, "stop": Stop, "slow": Slow, "refused": Refused, "reset": Reset, "full": Full, "cold": Cold }
         "kafka": Kafka { "kill": Kill, "stop": Stop, "slow": Slow, "refused": Refused, "reset": Reset, "full": Full, "cold": Cold }
-        "bucket": Bucket { "kill": Kill, "stop": Stop, "slow": Slow, "refused": Refused, "reset": Reset, "cold": Cold }
+        "bucket": Bucket { "kill": Kill, "stop": Stop, "slow": Slow, "refused": Refused, "reset": Reset, "full": Full, "cold": Cold }
         "catalog": Catalog { "kill": Kill, "stop": Stop, "slow": Slow, "refused": Refused, "reset": Reset, "cold": Cold }
         "global": Global { "kill": Kill, "stop": Stop, "slow": Slow, "refused": Refused, "reset": Reset, "full": Full, "cold": Cold }
         "router": Router { "kill": Kill, "stop": Stop, "slow": Slow, "refused": Refused, "reset": Reset, "full": Full, "cold": Cold }

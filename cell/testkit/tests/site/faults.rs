@@ -1,4 +1,4 @@
-//! What must survive: no global plane, a killed cell, a killed site.
+//! What must survive: no global plane, a full bucket, a killed cell, a killed site.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -39,6 +39,42 @@ async fn without_global(world: &World, tenants: &[Tenant], streams: &[String]) -
         rows::committed(tenant, stream, 100).await?;
         ensure!(rows::count(tenant, "streams.before").await? == 100);
     }
+    Ok(())
+}
+
+/// A cell has used up its quota: whoever writes is told so, reads go on, the cell beside it writes, and
+/// what was acknowledged is committed once there is room.
+pub async fn a_full_bucket_is_told_and_loses_nothing(world: Arc<World>) -> anyhow::Result<()> {
+    let (tenant, other) = (world.tenant("full").await?, world.tenant_in("full", DEDICATED).await?);
+    let (stream, dataset) = (rows::stream(&tenant, "orders").await?, rows::dataset(&tenant, "people").await?);
+    let elsewhere = rows::dataset(&other, "people").await?;
+    rows::upload(&tenant, &dataset, rows::csv(0, 100)).await?;
+    rows::push_all(&tenant, &stream, 0, 50).await?;
+    rows::committed(&tenant, &stream, 50).await?;
+    world.site.fill_bucket(SHARED, true).await?;
+    let outcome = async {
+        eventually("an upload is told that there is no room", || async {
+            let path = format!("/api/v1/datasets/{dataset}/upload?type=SNAPSHOT&null=NA");
+            let answer = tenant.send(&path, "text/csv", rows::csv(0, 200)).await?;
+            let problem = answer.refused(&[503])?;
+            ensure!(problem["code"] == "lakehouse/full", "{problem}");
+            ensure!(answer.headers.contains_key("retry-after"), "{:?}", answer.headers);
+            Ok(())
+        })
+        .await?;
+        rows::push_all(&tenant, &stream, 50, 100).await.context("Kafka has room")?;
+        ensure!(rows::count(&tenant, "streams.orders").await? == 50, "rows came in without room");
+        ensure!(rows::upload(&other, &elsewhere, rows::csv(0, 100)).await?["rows"] == 100);
+        Ok(())
+    }
+    .await;
+    world.site.fill_bucket(SHARED, false).await?;
+    outcome?;
+    rows::committed(&tenant, &stream, 100).await?;
+    let found: BTreeSet<i64> = ids(&tenant, "streams.orders").await?.into_iter().collect();
+    ensure!(found == (0..100).collect() && rows::count(&tenant, "streams.orders").await? == 100, "{found:?}");
+    eventually("an upload is taken again", || rows::upload(&tenant, &dataset, rows::csv(0, 200))).await?;
+    ensure!(rows::count(&tenant, "datasets.people").await? == 200);
     Ok(())
 }
 

@@ -113,8 +113,6 @@ async fn first<T>(answer: Result<Response<Streaming<T>>, Status>) -> Result<(), 
 
 /// Without a good token every call ends before anything is looked at.
 pub async fn no_call_is_answered_without_a_token(world: Arc<World>) -> anyhow::Result<()> {
-    let channel = Endpoint::from_shared(format!("http://{}", world.site.flight()))?.connect().await?;
-    let commands = commands(&world);
     let mut tampered = world.acme.token();
     tampered.replace_range(tampered.len() - 6.., "AAAAAA");
     let bare = world.member(&world.acme, &["datasets:read"]).await?.token();
@@ -125,12 +123,19 @@ pub async fn no_call_is_answered_without_a_token(world: Arc<World>) -> anyhow::R
         ("the administrator of the global plane", Some(world.admin.token()), Code::Unauthenticated),
         ("a member without sql:read", Some(bare), Code::PermissionDenied),
     ] {
-        let mut visitor = Visitor { client: FlightServiceClient::new(channel.clone()), bearer };
-        for (call, outcome) in visitor.ask_everything(&commands).await? {
-            let status = outcome.err().with_context(|| format!("{call} was answered for {who}"))?;
-            let refused = status.code() == code || status.code() == Code::PermissionDenied;
-            ensure!(refused, "{call} for {who}: {:?} {}", status.code(), status.message());
-        }
+        refused_everything(&world, who, bearer, code).await?;
+    }
+    Ok(())
+}
+
+/// Every call of the bearer's is refused with this code, or as forbidden.
+pub async fn refused_everything(world: &World, who: &str, bearer: Option<String>, code: Code) -> anyhow::Result<()> {
+    let channel = Endpoint::from_shared(format!("http://{}", world.site.flight()))?.connect().await?;
+    let mut visitor = Visitor { client: FlightServiceClient::new(channel), bearer };
+    for (call, outcome) in visitor.ask_everything(&commands(world)).await? {
+        let status = outcome.err().with_context(|| format!("{call} was answered for {who}"))?;
+        let refused = status.code() == code || status.code() == Code::PermissionDenied;
+        ensure!(refused, "{call} for {who}: {:?} {}", status.code(), status.message());
     }
     Ok(())
 }

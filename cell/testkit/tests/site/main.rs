@@ -45,75 +45,77 @@ macro_rules! cases {
     };
 }
 
-macro_rules! all_cases {
-    ($($test:path),* $(,)?) => {{
-        let mut cases: Vec<Case<World>> = cases!["", Arrangement::Together, $($test),*];
-        cases.extend(cases!["apart::", Arrangement::Apart, $($test),*]);
-        cases
-    }};
+/// Every case in both arrangements.
+macro_rules! cases_in_both {
+    ($($test:path),* $(,)?) => {
+        fn cases() -> Vec<Case<World>> {
+            let mut cases: Vec<Case<World>> = cases!["", Arrangement::Together, $($test),*];
+            cases.extend(cases!["apart::", Arrangement::Apart, $($test),*]);
+            cases
+        }
+    };
 }
 
-fn cases() -> Vec<Case<World>> {
-    all_cases![
-        data::pushed_rows_are_committed_and_read_back,
-        data::an_uploaded_file_is_read_back_and_replaced,
-        data::bad_rows_are_named,
-        data::a_dropped_table_leaves_no_row,
-        data::lineage_and_audit_tell_what_happened,
-        tokens::forged_tokens_are_refused,
-        tokens::a_global_token_opens_no_cell,
-        tokens::a_cell_token_opens_no_global_plane,
-        tokens::a_foreign_token_is_refused_at_the_tenants_host,
-        tokens::minted_headers_of_a_client_change_nothing,
-        tokens::a_missing_scope_is_refused,
-        tokens::a_revoked_token_is_refused,
-        tokens::an_expired_token_is_refused,
-        matrix::no_route_opens_without_a_token_of_the_tenant,
-        matrix::no_route_opens_without_its_scope,
-        matrix::no_stranger_reaches_anything_at_the_global_plane,
-        flight::no_call_is_answered_without_a_token,
-        databases::a_role_sees_no_row_without_a_tenant,
-        databases::a_role_opens_no_other_database,
-        prefixes::credentials_end_at_the_tenants_prefix,
-        strangers::a_foreign_id_is_like_an_absent_one,
-        strangers::a_foreign_warehouse_is_refused,
-        strangers::lists_show_only_ones_own,
-        traces::one_trace_leads_from_the_push_to_the_statement,
-        traces::a_trace_that_nobody_wants_is_not_recorded,
-        traces::a_request_id_joins_trace_logs_and_audit,
-        status::a_sound_site_is_told_at_a_glance,
-        status::a_cell_that_is_gone_needs_attention,
-        statements::foreign_tables_do_not_exist,
-        statements::statements_reach_nothing_but_tables,
-        statements::metadata_lists_only_the_tenants_own,
-        statements::a_prepared_statement_takes_parameters,
-        statements::a_foreign_ticket_is_refused,
-        statements::a_large_answer_is_whole,
-        bodies::malformed_bodies_are_refused,
-        bodies::oversized_documents_are_refused,
-        bodies::enormous_bodies_are_refused_on_every_write_route,
-        doors::only_declared_callers_get_in,
-        doors::another_cells_services_do_not_get_in,
-        doors::strangers_do_not_get_in,
-        doors::internal_feeds_are_not_public,
-        buses::kafka_refuses_to_write_anothers_topic,
-        buses::kafka_refuses_to_read_anothers_topic,
-        buses::kafka_refuses_new_topics_and_wrong_passwords,
-        buses::nats_refuses_anothers_subject,
-        buses::nats_refuses_wrong_passwords,
-        clients::pyiceberg_reads_and_writes,
-        clients::duckdb_reads,
-        clients::adbc_asks,
-        clients::pyarrow_asks,
-        demo::every_flight_arrives,
-        demo::a_second_run_is_right_too,
-        faults::known_tenants_work_without_the_global_plane,
-        faults::a_killed_cell_keeps_acknowledged_rows,
-        faults::a_killed_site_comes_back_with_its_data,
-        secrets::no_credential_lies_open,
-        secrets::no_file_with_a_credential_opens_to_others,
-    ]
-}
+cases_in_both![
+    data::pushed_rows_are_committed_and_read_back,
+    data::an_uploaded_file_is_read_back_and_replaced,
+    data::bad_rows_are_named,
+    data::a_dropped_table_leaves_no_row,
+    data::lineage_and_audit_tell_what_happened,
+    tokens::forged_tokens_are_refused,
+    tokens::a_global_token_opens_no_cell,
+    tokens::a_cell_token_opens_no_global_plane,
+    tokens::a_foreign_token_is_refused_at_the_tenants_host,
+    tokens::minted_headers_of_a_client_change_nothing,
+    tokens::a_missing_scope_is_refused,
+    tokens::a_revoked_token_is_refused,
+    tokens::an_expired_token_is_refused,
+    matrix::no_route_opens_without_a_token_of_the_tenant,
+    matrix::no_route_opens_without_its_scope,
+    matrix::no_stranger_reaches_anything_at_the_global_plane,
+    flight::no_call_is_answered_without_a_token,
+    databases::a_role_sees_no_row_without_a_tenant,
+    databases::a_role_opens_no_other_database,
+    prefixes::credentials_end_at_the_tenants_prefix,
+    strangers::a_foreign_id_is_like_an_absent_one,
+    strangers::a_foreign_warehouse_is_refused,
+    strangers::lists_show_only_ones_own,
+    traces::one_trace_leads_from_the_push_to_the_statement,
+    traces::a_trace_that_nobody_wants_is_not_recorded,
+    traces::a_request_id_joins_trace_logs_and_audit,
+    status::a_sound_site_is_told_at_a_glance,
+    status::a_cell_that_is_gone_needs_attention,
+    statements::foreign_tables_do_not_exist,
+    statements::statements_reach_nothing_but_tables,
+    statements::metadata_lists_only_the_tenants_own,
+    statements::a_prepared_statement_takes_parameters,
+    statements::a_foreign_ticket_is_refused,
+    statements::a_large_answer_is_whole,
+    bodies::malformed_bodies_are_refused,
+    bodies::oversized_documents_are_refused,
+    bodies::enormous_bodies_are_refused_on_every_write_route,
+    doors::only_declared_callers_get_in,
+    doors::another_cells_services_do_not_get_in,
+    doors::strangers_do_not_get_in,
+    doors::internal_feeds_are_not_public,
+    buses::kafka_refuses_to_write_anothers_topic,
+    buses::kafka_refuses_to_read_anothers_topic,
+    buses::kafka_refuses_new_topics_and_wrong_passwords,
+    buses::nats_refuses_anothers_subject,
+    buses::nats_refuses_wrong_passwords,
+    clients::pyiceberg_reads_and_writes,
+    clients::duckdb_reads,
+    clients::adbc_asks,
+    clients::pyarrow_asks,
+    demo::every_flight_arrives,
+    demo::a_second_run_is_right_too,
+    faults::known_tenants_work_without_the_global_plane,
+    faults::a_full_bucket_is_told_and_loses_nothing,
+    faults::a_killed_cell_keeps_acknowledged_rows,
+    faults::a_killed_site_comes_back_with_its_data,
+    secrets::no_credential_lies_open,
+    secrets::no_file_with_a_credential_opens_to_others,
+];
 
 fn main() -> ExitCode {
     kit::tls::install_provider();

@@ -12,7 +12,11 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Answer, Tenant, within};
+use tonic::Code;
 
+use crate::flight::refused_everything;
+use crate::matrix::{turned_away_at_the_global_plane, turned_away_everywhere};
+use crate::openapi::routes;
 use crate::world::World;
 
 const UNAUTHENTICATED: i32 = 16;
@@ -156,14 +160,29 @@ pub async fn a_revoked_token_is_refused(world: Arc<World>) -> anyhow::Result<()>
     Ok(())
 }
 
-/// A token ends by itself: the global plane is told to make them live a few seconds.
+/// A token ends by itself, on every route and for every call: the global plane is told to make them live a
+/// few seconds.
 pub async fn an_expired_token_is_refused(world: Arc<World>) -> anyhow::Result<()> {
+    let all = routes(&world.acme).await?;
     world.site.restart_global_with("[services.identity]\ntoken_seconds = 8").await?;
     let outcome = async {
         let short = world.acme.with_token(world.acme.fresh_token().await?);
+        let global = testkit::token(&world.http, &world.acme.user, None).await?;
         short.get("/api/v1/me").await.context("the token is not good at first")?;
+        let who = "an expired token";
         // Clocks may differ by a few seconds, so a token lives a little longer than it says.
-        within(Duration::from_secs(60), "the token expires", || is_refused(&short, "an expired token")).await
+        within(Duration::from_secs(60), "the token expires", || is_refused(&short, who)).await?;
+        turned_away_everywhere(&world, who, short.token(), &all).await?;
+        refused_everything(&world, who, Some(short.token()), Code::Unauthenticated).await?;
+        // A good one could delete: nothing is asked before the other door says that it has ended.
+        within(Duration::from_secs(60), "the global token expires", || async {
+            let request = world.http.request(Method::GET, "global", "/oauth2/userinfo").bearer_auth(&global);
+            let answer = Answer::of(request).await?;
+            ensure!(answer.status.as_u16() == 401, "userinfo: {} {}", answer.status, answer.excerpt());
+            Ok(())
+        })
+        .await?;
+        turned_away_at_the_global_plane(&world, who, Some(&global)).await.map(drop)
     }
     .await;
     world.site.restart_global().await?;
