@@ -62,8 +62,11 @@ async fn every_operation(world: Arc<World>) -> anyhow::Result<()> {
     let told = run(&world, &folder).await?;
     ensure!(told.success, "{}", told.said);
     let report: Value = serde_json::from_slice(&std::fs::read(folder.join("report.json"))?)?;
-    let operations = report.pointer("/stats/operations/tested").and_then(Value::as_u64);
-    println!("    {} operations: {}", operations.unwrap_or_default(), told.last);
+    let number =
+        |at: &str| report.pointer(at).and_then(Value::as_u64).with_context(|| format!("no {at} in the report"));
+    let (all, tested) = (number("/operations/total")?, number("/operations/tested")?);
+    println!("    {tested} operations, {} calls: {}", number("/test_cases/generated")?, told.last);
+    ensure!(tested == all && all >= 50, "{tested} of {all} operations were tried");
     Ok(())
 }
 
