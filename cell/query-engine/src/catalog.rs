@@ -81,6 +81,10 @@ pub(crate) struct Names {
     pub pins: Vec<Pin>,
     /// Names as written that no table answers to.
     pub missing: Vec<String>,
+    /// What its tables cost to keep in memory, in units of about 100 bytes.
+    pub weight: u32,
+    /// Whether the pins tell everything that is read: `information_schema` shows what is there at the moment.
+    pub is_pinned: bool,
 }
 
 /// Loads the tables behind `references`. With pins, only pinned tables exist: the statement was
@@ -99,9 +103,9 @@ pub(crate) async fn resolve(
     let found = try_join_all(references.iter().map(|reference| lookup.find(reference))).await?;
     let mut named: HashMap<String, Schema> = HashMap::new();
     let mut unqualified = Schema::default();
-    let (mut read, mut missing) = (Vec::new(), Vec::new());
+    let (mut read, mut missing, mut weight) = (Vec::new(), Vec::new(), 0_u32);
     for (reference, resolved) in references.iter().zip(found) {
-        let Some(Resolved { provider, pin }) = resolved else {
+        let Some(Resolved { provider, pin, weight: own }) = resolved else {
             if reference.schema() != Some(INFORMATION_SCHEMA) {
                 missing.push(reference.to_string());
             }
@@ -113,15 +117,17 @@ pub(crate) async fn resolve(
         };
         if !read.contains(&pin) {
             read.push(pin);
+            weight = weight.saturating_add(own);
         }
     }
-    if references.iter().any(|r| r.schema() == Some(INFORMATION_SCHEMA)) {
+    let is_pinned = references.iter().all(|r| r.schema() != Some(INFORMATION_SCHEMA));
+    if !is_pinned {
         lookup.list_all(&mut named).await?;
     }
     let named = named.into_iter().map(|(name, schema)| (name, Arc::new(schema))).collect();
     let catalog = Arc::new(Namespaces { named, unqualified: Arc::new(unqualified) });
     let catalog = Arc::new(StatementCatalog { tenant: scope.tenant.to_string(), catalog });
-    Ok(Names { catalog, pins: read, missing })
+    Ok(Names { catalog, pins: read, missing, weight, is_pinned })
 }
 
 /// Another tenant's catalog is not forbidden, it does not exist.

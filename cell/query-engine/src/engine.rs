@@ -15,13 +15,15 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
+use datafusion::sql::parser::Statement;
 use kit::Scope;
 
 use crate::memory::Memory;
+use crate::plans::{Key, Plan, Plans};
 use crate::source::{Pin, TableSource};
 use crate::workers::Rows;
 use crate::yielding::YieldAfterMultipliers;
-use crate::{Error, Limits, Result, SessionOptions, catalog, classify, parameters, workers};
+use crate::{Error, Limits, Result, SessionOptions, catalog, classify, parameters, plans, workers};
 
 /// A statement and on whose behalf it runs.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +44,7 @@ pub struct Engine {
     template: SessionState,
     runtime: Arc<RuntimeEnv>,
     memory: Memory,
+    plans: Plans,
     workers: workers::Workers,
 }
 
@@ -96,7 +99,7 @@ impl Engine {
             .build();
         let memory = Memory::new(&limits);
         let workers = workers::Workers::start(limits.target_partitions())?;
-        Ok(Self { source, limits, template, runtime, memory, workers })
+        Ok(Self { source, limits, template, runtime, memory, plans: Plans::new(), workers })
     }
 
     /// Where tables' object stores are registered.
@@ -123,10 +126,17 @@ impl Engine {
         let names =
             catalog::resolve(self.source.as_ref(), request.scope, request.session, &references, request.pins).await?;
         let state = self.state(request.scope, &names)?;
-        let plan = state.statement_to_plan(statement).await.map_err(|error| not_found(error, &names.missing))?;
-        classify::require_read_only(&plan)?;
-        let parameters = parameters::schema(&plan)?;
-        let (plan, schema) = analysed(&state, plan, parameters.fields().is_empty())?;
+        let key = Key::of(request, &names);
+        let plan = match self.plans.get(key.as_ref()).await {
+            Some(known) => known,
+            None => {
+                let (plan, timeless) = planned(&state, statement, &names).await?;
+                let plan = Arc::new(plan);
+                self.plans.keep(key.filter(|_| timeless), &plan, names.weight).await;
+                plan
+            }
+        };
+        let Plan { plan, schema, parameters } = plan.as_ref().clone();
         Ok(Bound { state, plan, schema, parameters, pins: names.pins })
     }
 
@@ -167,6 +177,8 @@ impl Engine {
         let catalog = &mut state.config_mut().options_mut().catalog;
         catalog.default_catalog = scope.tenant.to_string();
         catalog.default_schema = catalog::SEARCH_PATH.to_owned();
+        // The clock that `now()` reads.
+        state.mark_start_execution();
         Ok(state)
     }
 }
@@ -177,6 +189,16 @@ fn empty(folder: &Path) -> std::io::Result<()> {
         std::fs::remove_dir_all(folder)?;
     }
     std::fs::create_dir_all(folder)
+}
+
+/// The statement's plan, and whether it is worth keeping.
+async fn planned(state: &SessionState, statement: Statement, names: &catalog::Names) -> Result<(Plan, bool)> {
+    let plan = state.statement_to_plan(statement).await.map_err(|error| not_found(error, &names.missing))?;
+    classify::require_read_only(&plan)?;
+    let timeless = plans::is_timeless(&plan)?;
+    let parameters = parameters::schema(&plan)?;
+    let (plan, schema) = analysed(state, plan, parameters.fields().is_empty())?;
+    Ok((Plan { plan, schema, parameters }, timeless))
 }
 
 fn settings() -> Result<ConfigOptions> {

@@ -13,6 +13,7 @@ pub mod iceberg;
 mod limits;
 mod memory;
 mod parameters;
+mod plans;
 mod redaction;
 mod remote;
 mod session;

@@ -10,7 +10,7 @@ const SEARCH_PATH: [&str; 2] = ["datasets", "streams"];
 
 /// Options of a Flight SQL session. The server keeps none: they travel in a sealed cookie and in
 /// every ticket.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SessionOptions {
     /// Namespace searched first.
     #[serde(default, skip_serializing_if = "Option::is_none")]

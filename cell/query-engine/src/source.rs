@@ -48,6 +48,8 @@ pub struct Pin {
 pub struct Resolved {
     pub provider: Arc<dyn TableProvider>,
     pub pin: Pin,
+    /// What it costs to keep in memory, in units of about 100 bytes.
+    pub weight: u32,
 }
 
 /// One tenant's tables at a time: every call names the scope, and only the scope's tenant is seen.

@@ -116,7 +116,7 @@ impl Lake {
                 table
             }
         };
-        Ok(Resolved { provider, pin: pin.clone() })
+        Ok(Resolved { weight: provider.weight(), provider, pin: pin.clone() })
     }
 
     async fn read(&self, scope: &Scope, pin: &Pin) -> Result<TableMetadata> {

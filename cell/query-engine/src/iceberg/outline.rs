@@ -66,7 +66,8 @@ impl TableSource for LakeOutline {
         let Some(snapshot_id) = loaded.chosen(snapshot) else { return Ok(None) };
         let schema = super::table::schema_at(&loaded.table.metadata, snapshot_id)?;
         let pin = Pin { name: name.clone(), metadata_location: loaded.table.metadata_location, snapshot_id };
-        Ok(Some(Resolved { provider: Arc::new(Outline(schema)), pin }))
+        let weight = u32::try_from(schema.fields().len()).unwrap_or(u32::MAX);
+        Ok(Some(Resolved { provider: Arc::new(Outline(schema)), pin, weight }))
     }
 
     async fn schema(&self, scope: &Scope, name: &TableName) -> Result<Option<SchemaRef>> {

@@ -158,7 +158,7 @@ impl TableSource for Tables {
         let metadata = Arc::clone(&self.versions.lock()[&(scope.tenant.clone(), base)][version]);
         let bucket = self.bucket.tenant(&scope.tenant);
         let table = IcebergTable::open(&scope.tenant, &bucket, &metadata, pin.snapshot_id).await?;
-        Ok(Some(Resolved { provider: Arc::new(table), pin: pin.clone() }))
+        Ok(Some(Resolved { provider: Arc::new(table), pin: pin.clone(), weight: 1 }))
     }
 }
 
