@@ -68,13 +68,24 @@ impl<S: Send + Sync + 'static> Suite<S> {
     }
 
     /// Starts the shared thing, runs the cases asked for, stops it (telling whether all passed); the exit
-    /// code of the binary.
+    /// code of the binary. Makes the runtime they run in.
     /// With nothing to run, nothing is started.
-    pub async fn run<Start, Stop>(
-        self,
-        start: impl FnOnce() -> Start,
-        stop: impl FnOnce(Arc<S>, bool) -> Stop,
-    ) -> ExitCode
+    pub fn run<Start, Stop>(self, start: impl FnOnce() -> Start, stop: impl FnOnce(Arc<S>, bool) -> Stop) -> ExitCode
+    where
+        Start: Future<Output = anyhow::Result<S>>,
+        Stop: Future<Output = ()>,
+    {
+        kit::tls::install_provider();
+        match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(self.play(start, stop)),
+            Err(error) => {
+                eprintln!("no runtime: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    async fn play<Start, Stop>(self, start: impl FnOnce() -> Start, stop: impl FnOnce(Arc<S>, bool) -> Stop) -> ExitCode
     where
         Start: Future<Output = anyhow::Result<S>>,
         Stop: Future<Output = ()>,

@@ -19,15 +19,7 @@ use std::process::ExitCode;
 use testkit::Suite;
 
 fn main() -> ExitCode {
-    kit::tls::install_provider();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("no runtime: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
     let mut cases = matrix::cases();
     cases.extend(end::cases());
-    runtime.block_on(Suite::new(cases).run(world::World::start, world::World::stop))
+    Suite::new(cases).run(world::World::start, world::World::stop)
 }

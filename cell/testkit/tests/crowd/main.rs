@@ -16,14 +16,6 @@ use testkit::{Case, Suite};
 use crate::world::World;
 
 fn main() -> ExitCode {
-    kit::tls::install_provider();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("no runtime: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
     let cases: Vec<Case<World>> = vec![
         Case {
             name: "neighbour::requests_beside_a_hundredfold",
@@ -36,5 +28,5 @@ fn main() -> ExitCode {
         Case { name: "flood::ten_times_the_requests", run: |world| Box::pin(flood::of_requests(world)) },
         Case { name: "flood::ten_times_the_statements", run: |world| Box::pin(flood::of_statements(world)) },
     ];
-    runtime.block_on(Suite::new(cases).run(world::World::start, world::World::stop))
+    Suite::new(cases).run(world::World::start, world::World::stop)
 }

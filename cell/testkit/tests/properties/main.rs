@@ -23,16 +23,8 @@ const EXAMPLES: &str = "40";
 const CHECKS: &str = "not_a_server_error,ignored_auth,object_level_authorization,use_after_free";
 
 fn main() -> ExitCode {
-    kit::tls::install_provider();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("no runtime: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
     let cases = vec![Case { name: "properties::of_every_operation", run: |world| Box::pin(every_operation(world)) }];
-    runtime.block_on(Suite::new(cases).run(World::start, World::stop))
+    Suite::new(cases).run(World::start, World::stop)
 }
 
 /// The tenants as Schemathesis wants to know them: neither may see what is the other's.

@@ -118,16 +118,8 @@ cases_in_both![
 ];
 
 fn main() -> ExitCode {
-    kit::tls::install_provider();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("no runtime: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
     let mut cases = cases();
     // Once is enough, where most processes keep snapshots.
     cases.extend(cases!["apart::", Arrangement::Apart, snapshots::damaged_ones_give_way_to_the_last_good_ones]);
-    runtime.block_on(Suite::new(cases).run(World::start, World::stop))
+    Suite::new(cases).run(World::start, World::stop)
 }
