@@ -52,21 +52,19 @@ pub struct Engine {
 #[derive(Debug)]
 pub struct Bound {
     state: SessionState,
-    plan: LogicalPlan,
-    schema: SchemaRef,
-    parameters: SchemaRef,
+    plan: Arc<Plan>,
     pins: Vec<Pin>,
 }
 
 impl Bound {
     /// The one schema of the result that every answer to a client names.
     pub fn schema(&self) -> &SchemaRef {
-        &self.schema
+        &self.plan.schema
     }
 
     /// One field per parameter.
     pub fn parameters(&self) -> &SchemaRef {
-        &self.parameters
+        &self.plan.parameters
     }
 
     /// State of each table read.
@@ -136,32 +134,31 @@ impl Engine {
                 plan
             }
         };
-        let Plan { plan, schema, parameters } = plan.as_ref().clone();
-        Ok(Bound { state, plan, schema, parameters, pins: names.pins })
+        Ok(Bound { state, plan, pins: names.pins })
     }
 
     /// Replaces the parameters by one row of values.
     pub fn with_parameters(&self, bound: &Bound, values: &RecordBatch, row: usize) -> Result<Bound> {
-        let values = parameters::values(&bound.parameters, values, row)?;
-        let plan = bound.plan.clone().with_param_values(values)?;
+        let values = parameters::values(bound.parameters(), values, row)?;
+        let plan = bound.plan.plan.clone().with_param_values(values)?;
         let (plan, schema) = analysed(&bound.state, plan, true)?;
-        let parameters = Arc::new(Schema::empty());
-        Ok(Bound { state: bound.state.clone(), plan, schema, parameters, pins: bound.pins.clone() })
+        let plan = Arc::new(Plan { plan, schema, parameters: Arc::new(Schema::empty()) });
+        Ok(Bound { state: bound.state.clone(), plan, pins: bound.pins.clone() })
     }
 
     /// Starts the statement; rows are computed as they are read, at most a few batches ahead.
     pub async fn execute(&self, bound: &Bound) -> Result<Rows> {
-        if !bound.parameters.fields().is_empty() {
-            return Err(Error::Parameters(format!("{} parameters are not bound", bound.parameters.fields().len())));
+        if !bound.parameters().fields().is_empty() {
+            return Err(Error::Parameters(format!("{} parameters are not bound", bound.parameters().fields().len())));
         }
-        let (state, plan) = (bound.state.clone(), bound.plan.clone());
+        let (state, plan) = (bound.state.clone(), Arc::clone(&bound.plan));
         // Operators spawn their tasks when they are started, so they are started by the workers.
         let start = async move {
-            let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+            let physical = state.query_planner().create_physical_plan(&plan.plan, &state).await?;
             execute_stream(physical, state.task_ctx())
         };
         let rows = self.workers.run(start).await??;
-        Ok(self.workers.stream(rows, Arc::clone(&bound.schema), self.limits.statement_time()))
+        Ok(self.workers.stream(rows, Arc::clone(bound.schema()), self.limits.statement_time()))
     }
 
     /// The template with the statement's own catalog, clock and memory.

@@ -42,7 +42,7 @@ impl Key {
 }
 
 /// What binding a statement came to.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Plan {
     pub plan: LogicalPlan,
     pub schema: SchemaRef,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, anyhow, ensure};
 use stack::addresses::{Addresses, Spare};
+use stack::ceph::Bucket;
 use stack::report::Reporter;
 pub use stack::site::Arrangement;
 use stack::site::{Description, Settings, Site as Stack, Until};
@@ -104,15 +105,9 @@ impl Site {
         Ok(())
     }
 
-    /// The cell's bucket takes nothing more, or again what its quota allows.
-    pub async fn fill_bucket(&self, cell: &str, full: bool) -> anyhow::Result<()> {
-        let bucket = self.stack()?.bucket(cell)?;
-        if full {
-            bucket.close().await?
-        } else {
-            bucket.reopen().await?
-        }
-        Ok(())
+    /// The cell's share of the object storage.
+    pub fn bucket(&self, cell: &str) -> anyhow::Result<Arc<Bucket>> {
+        Ok(self.stack()?.bucket(cell)?)
     }
 
     fn apart(&self) -> MutexGuard<'_, BTreeSet<String>> {

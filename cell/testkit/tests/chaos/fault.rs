@@ -96,7 +96,7 @@ impl Fault {
 pub async fn inflict(world: &Arc<World>, on: Dependency, fault: Fault) -> anyhow::Result<Broken> {
     match (fault, on.proxy(world)) {
         (Fault::Full, _) if on == Dependency::Bucket => {
-            world.site.fill_bucket(SHARED, true).await?;
+            world.site.bucket(SHARED)?.close().await?;
             Ok(Broken::Quota)
         }
         (Fault::Full, _) => fill(world, on),
@@ -160,7 +160,7 @@ impl Broken {
     pub async fn mend(self, world: &World) -> anyhow::Result<()> {
         match self {
             Broken::Proxy(on) => on.proxy(world).context("no proxy")?.set(Weather::Fair),
-            Broken::Quota => world.site.fill_bucket(SHARED, false).await?,
+            Broken::Quota => world.site.bucket(SHARED)?.reopen().await?,
             Broken::Processes(names) => world.site.start_killed(&names).await?,
             Broken::Frozen(names) => world.site.signal(&names, Signal::SIGCONT)?,
             Broken::Paced(pace, names) => {

@@ -51,7 +51,7 @@ pub async fn a_full_bucket_is_told_and_loses_nothing(world: Arc<World>) -> anyho
     rows::upload(&tenant, &dataset, rows::csv(0, 100)).await?;
     rows::push_all(&tenant, &stream, 0, 50).await?;
     rows::committed(&tenant, &stream, 50).await?;
-    world.site.fill_bucket(SHARED, true).await?;
+    world.site.bucket(SHARED)?.close().await?;
     let outcome = async {
         eventually("an upload is told that there is no room", || async {
             let path = format!("/api/v1/datasets/{dataset}/upload?type=SNAPSHOT&null=NA");
@@ -68,7 +68,7 @@ pub async fn a_full_bucket_is_told_and_loses_nothing(world: Arc<World>) -> anyho
         Ok(())
     }
     .await;
-    world.site.fill_bucket(SHARED, false).await?;
+    world.site.bucket(SHARED)?.reopen().await?;
     outcome?;
     rows::committed(&tenant, &stream, 100).await?;
     let found: BTreeSet<i64> = ids(&tenant, "streams.orders").await?.into_iter().collect();
