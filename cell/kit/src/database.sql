@@ -27,6 +27,15 @@ create table if not exists inbox (
     primary key (consumer, event_id)
 );
 
+-- By age, so that what is old is found without reading the rest. Only once: it locks the table.
+do $$
+begin
+    if to_regclass('inbox_by_age') is null then
+        create index inbox_by_age on inbox (handled_at);
+    end if;
+end
+$$;
+
 -- Forces row-level security on a tenant table: without a scope no row is seen or written;
 -- '*' is a job that works over all tenants.
 create or replace function cyto_tenant_table(name regclass) returns void language plpgsql as $$

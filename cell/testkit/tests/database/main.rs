@@ -14,6 +14,7 @@ use kit::database::{Database, DatabaseError};
 use kit::fault::{Fault, Kind};
 use kit::outbox::{BusKind, Outgoing, PublishError, Publisher};
 use kit::tasks::Tasks;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 async fn database() -> Result<Database> {
@@ -140,6 +141,24 @@ async fn an_event_is_handled_once_per_consumer() -> Result<()> {
         tx.commit().await?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn what_was_handled_long_ago_is_forgotten_and_nothing_else() -> Result<()> {
+    let database = database().await?;
+    let (old, new) = (Uuid::now_v7(), Uuid::now_v7());
+    let mut tx = database.begin_system().await?;
+    for id in [old, new] {
+        assert!(kit::inbox::first_time(&mut tx, "sweep", id).await?);
+    }
+    let aged = "update inbox set handled_at = now() - interval '2 days' where event_id = $1";
+    sqlx::query(aged).bind(old).execute(&mut *tx).await?;
+    tx.commit().await?;
+    kit::inbox::forget(&database, OffsetDateTime::now_utc() - time::Duration::days(1)).await?;
+    let mut tx = database.begin_system().await?;
+    assert!(kit::inbox::first_time(&mut tx, "sweep", old).await?, "the old event is forgotten");
+    assert!(!kit::inbox::first_time(&mut tx, "sweep", new).await?, "the new one is not");
+    Ok(tx.commit().await?)
 }
 
 /// Takes events, but fails the first time: the bus was away.
