@@ -26,6 +26,8 @@ pub enum Error {
     MediaType,
     #[error("Idempotency-Key has 1 to 128 visible characters")]
     IdempotencyKey,
+    #[error("the Idempotency-Key was used for a batch with another body")]
+    KeyReused,
     #[error("a batch with this Idempotency-Key is being taken at the moment")]
     BatchOpen,
     #[error("the body ended early or came too slowly")]
@@ -63,6 +65,7 @@ impl Fault for Error {
             | Error::Incompatible(_)
             | Error::MediaType
             | Error::IdempotencyKey
+            | Error::KeyReused
             | Error::Body
             | Error::Arrow(_)
             | Error::Limit
@@ -87,6 +90,7 @@ impl Fault for Error {
             Error::Incompatible(_) => "streaming/schema-incompatible",
             Error::MediaType => "streaming/media-type",
             Error::IdempotencyKey => "streaming/idempotency-key",
+            Error::KeyReused => "streaming/idempotency-key-reused",
             Error::BatchOpen => "streaming/batch-open",
             Error::Body => "streaming/body",
             Error::Arrow(_) => "streaming/arrow",

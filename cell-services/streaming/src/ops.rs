@@ -1,5 +1,6 @@
 //! Use cases.
 
+mod batch_key;
 pub mod records;
 pub mod rows;
 pub mod streams;

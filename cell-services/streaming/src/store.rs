@@ -237,7 +237,15 @@ pub enum Claim {
     /// Nobody has it, or who had it died: it is ours now.
     Ours,
     Open,
-    Done(serde_json::Value),
+    Done(Done),
+}
+
+/// How a batch ended, and the digest of what it was sent with.
+#[derive(Debug)]
+pub struct Done {
+    pub outcome: serde_json::Value,
+    /// Absent for a batch from before digests were kept.
+    pub digest: Option<Vec<u8>>,
 }
 
 /// Claims a key. A claim without an outcome is taken over after `stale_seconds`.
@@ -264,14 +272,16 @@ pub async fn claim_batch(
     if ours.rows_affected() == 1 {
         return Ok(Claim::Ours);
     }
-    let outcome: Option<Option<Json<serde_json::Value>>> =
-        sqlx::query_scalar("select outcome from batches where tenant_id = $1 and stream_id = $2 and key = $3")
-            .bind(scope.tenant.as_str())
-            .bind(stream)
-            .bind(key)
-            .fetch_optional(&mut **tx)
-            .await?;
-    Ok(outcome.flatten().map_or(Claim::Open, |done| Claim::Done(done.0)))
+    let done: Option<(Json<serde_json::Value>, Option<Vec<u8>>)> = sqlx::query_as(
+        "select outcome, digest from batches
+         where tenant_id = $1 and stream_id = $2 and key = $3 and outcome is not null",
+    )
+    .bind(scope.tenant.as_str())
+    .bind(stream)
+    .bind(key)
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(done.map_or(Claim::Open, |(Json(outcome), digest)| Claim::Done(Done { outcome, digest })))
 }
 
 /// Keeps a claimed batch from going stale while its body is still coming.
@@ -284,16 +294,12 @@ pub async fn refresh_claim(tx: &mut Tx, scope: &Scope, claim: Uuid) -> Result<()
     Ok(())
 }
 
-pub async fn finish_batch(
-    tx: &mut Tx,
-    scope: &Scope,
-    claim: Uuid,
-    outcome: &serde_json::Value,
-) -> Result<(), DatabaseError> {
-    sqlx::query("update batches set outcome = $3 where tenant_id = $1 and claim = $2")
+pub async fn finish_batch(tx: &mut Tx, scope: &Scope, claim: Uuid, done: &Done) -> Result<(), DatabaseError> {
+    sqlx::query("update batches set outcome = $3, digest = $4 where tenant_id = $1 and claim = $2")
         .bind(scope.tenant.as_str())
         .bind(claim)
-        .bind(Json(outcome))
+        .bind(Json(&done.outcome))
+        .bind(&done.digest)
         .execute(&mut **tx)
         .await?;
     Ok(())

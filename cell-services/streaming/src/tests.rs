@@ -162,11 +162,17 @@ async fn a_batch_with_a_key_is_taken_once() {
     let (_, first) = bench.push(&acme, path, Some("k1"), "{\"id\":1}\n{\"id\":2}").await;
     let (status, again) = bench.push(&acme, path, Some("k1"), "{\"id\":1}\n{\"id\":2}").await;
     assert_eq!((status, &again), (StatusCode::OK, &first));
+    // Other rows, fewer rows, or the same rows to be read otherwise: not the batch that was taken.
+    let abort = format!("{path}?onError=abort");
+    for (path, rows) in [(path, "{\"id\":1}\n{\"id\":3}"), (path, "{\"id\":1}"), (&abort, "{\"id\":1}\n{\"id\":2}")] {
+        let (status, refused) = bench.push(&acme, path, Some("k1"), rows).await;
+        let reused = json!("streaming/idempotency-key-reused");
+        assert_eq!((status, &refused["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &reused), "{rows}");
+    }
     let (_, stream) = bench.json(&acme, "GET", "/api/v1/streams/once", Value::Null).await;
     assert_eq!(stream["acceptedRows"], json!(2));
     // A batch that was not taken whole gives its key back.
-    let (status, aborted) =
-        bench.push(&acme, &format!("{path}?onError=abort"), Some("k2"), "{\"id\":3}\n{}\n{\"id\":4}").await;
+    let (status, aborted) = bench.push(&acme, &abort, Some("k2"), "{\"id\":3}\n{}\n{\"id\":4}").await;
     assert_eq!(
         (status, &aborted["code"], &aborted["batch"]["accepted"]),
         (StatusCode::UNPROCESSABLE_ENTITY, &json!("streaming/aborted"), &json!(1))

@@ -20,17 +20,14 @@ use tokio::sync::oneshot;
 use trace::{Span, SpanKind, Tracer};
 use uuid::Uuid;
 
+use super::batch_key::{self, Claimed, Claiming};
 use super::rows::{Form, Row, RowReader};
 use super::{App, streams};
+use crate::domain::Schema;
 use crate::domain::outcome::BatchOutcome;
 use crate::domain::row::{FieldError, RowCheck};
-use crate::domain::{Schema, check_idempotency_key};
 use crate::error::Error;
-use crate::store::{self, Claim, StreamRow};
-
-/// A claim of a key whose holder has not been heard of for so long is free again.
-const CLAIM_STALE_SECONDS: u32 = 60;
-const CLAIM_REFRESH: Duration = Duration::from_secs(15);
+use crate::store::{self, StreamRow};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnError {
@@ -57,12 +54,14 @@ pub struct Taken {
 pub async fn take(app: &Arc<App>, scope: Scope, reference: &str, arrival: Arrival) -> Result<Taken, Error> {
     scope.require(STREAMS_WRITE)?;
     let stream = streams::find(app, &scope, reference).await?;
+    let sent = batch_key::digest(arrival.form, arrival.on_error);
     let claim = match &arrival.idempotency_key {
         None => None,
-        Some(key) if !check_idempotency_key(key) => return Err(Error::IdempotencyKey),
-        Some(key) => match claim(app, &scope, stream.id, key).await? {
-            Ok(claim) => Some(claim),
-            Err(outcome) => return Ok(Taken { outcome, replayed: true }),
+        Some(key) => match batch_key::claim(app, &scope, stream.id, key, sent.clone()).await? {
+            Claiming::Ours(claim) => Some(claim),
+            Claiming::Before(done) => {
+                return Ok(Taken { outcome: batch_key::repeat(app, arrival.body, sent, done).await?, replayed: true });
+            }
         },
     };
     // A caller that goes away must not stop the work half-way with its key still claimed.
@@ -79,28 +78,15 @@ pub async fn take(app: &Arc<App>, scope: Scope, reference: &str, arrival: Arriva
     Ok(Taken { outcome, replayed: false })
 }
 
-/// `Ok(Err(outcome))`: the batch was taken before.
-async fn claim(app: &App, scope: &Scope, stream: Uuid, key: &str) -> Result<Result<Uuid, BatchOutcome>, Error> {
-    let claim = Uuid::now_v7();
-    let mut tx = app.database.begin(scope).await?;
-    let state = store::claim_batch(&mut tx, scope, stream, key, claim, CLAIM_STALE_SECONDS).await?;
-    tx.commit().await?;
-    match state {
-        Claim::Ours => Ok(Ok(claim)),
-        Claim::Open => Err(Error::BatchOpen),
-        Claim::Done(outcome) => serde_json::from_value(outcome).map(Err).map_err(Error::Stored),
-    }
-}
-
 async fn work(
     app: &App,
     scope: &Scope,
     stream: &StreamRow,
-    claim: Option<Uuid>,
+    mut claim: Option<Claimed>,
     arrival: Arrival,
 ) -> Result<BatchOutcome, Error> {
     let (on_error, run) = (arrival.on_error, Uuid::now_v7());
-    let result = intake(app, scope, stream, claim, run, arrival).await;
+    let result = intake(app, scope, stream, claim.as_mut(), run, arrival).await;
     if let Ok(outcome) = &result {
         (app.counters.accepted)(outcome.accepted);
         (app.counters.rejected)(outcome.rejected);
@@ -109,18 +95,18 @@ async fn work(
         Ok(outcome) if outcome.rejected > 0 && on_error == OnError::Abort => Err(outcome),
         Ok(outcome) => Ok(outcome),
         Err(error) => {
-            release(app, scope, claim).await;
+            release(app, scope, claim.as_ref()).await;
             return Err(error);
         }
     };
     let outcome = match &whole {
         Ok(outcome) | Err(outcome) => outcome,
     };
-    finish(app, scope, stream, claim.filter(|_| whole.is_ok()), run, outcome).await?;
+    finish(app, scope, stream, claim.as_ref().filter(|_| whole.is_ok()), run, outcome).await?;
     match whole {
         Ok(outcome) => Ok(outcome),
         Err(outcome) => {
-            release(app, scope, claim).await;
+            release(app, scope, claim.as_ref()).await;
             let row = outcome.accepted + outcome.rejected;
             Err(Error::Aborted { row, outcome: serde_json::to_value(outcome).map_err(Error::Stored)? })
         }
@@ -172,7 +158,7 @@ async fn intake(
     app: &App,
     scope: &Scope,
     stream: &StreamRow,
-    claim: Option<Uuid>,
+    mut claim: Option<&mut Claimed>,
     run: Uuid,
     arrival: Arrival,
 ) -> Result<BatchOutcome, Error> {
@@ -190,11 +176,15 @@ async fn intake(
     };
     let mut reader = RowReader::new(arrival.form);
     let mut body = arrival.body.into_data_stream();
-    let mut refreshed = Instant::now();
     let mut ended = false;
     'body: while !ended {
         match next_chunk(app, &mut body).await? {
-            Some(chunk) => reader.feed(chunk)?,
+            Some(chunk) => {
+                if let Some(claim) = claim.as_mut() {
+                    claim.came(&chunk);
+                }
+                reader.feed(chunk)?;
+            }
             None => {
                 reader.end()?;
                 ended = true;
@@ -206,13 +196,8 @@ async fn intake(
                 break 'body;
             }
         }
-        if let Some(claim) = claim
-            && refreshed.elapsed() > CLAIM_REFRESH
-        {
-            let mut tx = app.database.begin(scope).await?;
-            store::refresh_claim(&mut tx, scope, claim).await?;
-            tx.commit().await?;
-            refreshed = Instant::now();
+        if let Some(claim) = claim.as_mut() {
+            claim.refresh(app, scope).await?;
         }
     }
     let sent = Instant::now();
@@ -223,7 +208,7 @@ async fn intake(
 }
 
 /// The next bytes, `None` at the body's end. A sender that stalls is given up.
-async fn next_chunk(
+pub(super) async fn next_chunk(
     app: &App,
     body: &mut (impl Stream<Item = Result<Bytes, axum::Error>> + Unpin),
 ) -> Result<Option<Bytes>, Error> {
@@ -281,7 +266,7 @@ async fn finish(
     app: &App,
     scope: &Scope,
     stream: &StreamRow,
-    claim: Option<Uuid>,
+    claim: Option<&Claimed>,
     run: Uuid,
     outcome: &BatchOutcome,
 ) -> Result<(), Error> {
@@ -305,21 +290,14 @@ async fn finish(
         outbox::put(&mut tx, scope, LINEAGE_RUN_EVENT, &run.to_string(), run, &event).await?;
     }
     if let Some(claim) = claim {
-        let stored = serde_json::to_value(outcome).map_err(Error::Stored)?;
-        store::finish_batch(&mut tx, scope, claim, &stored).await?;
+        claim.finish(&mut tx, scope, outcome).await?;
     }
     tx.commit().await?;
     Ok(())
 }
 
-async fn release(app: &App, scope: &Scope, claim: Option<Uuid>) {
-    let Some(claim) = claim else { return };
-    let released = async {
-        let mut tx = app.database.begin(scope).await?;
-        store::release_batch(&mut tx, scope, claim).await?;
-        tx.commit().await
-    };
-    if let Err(error) = released.await {
-        tracing::warn!(error = %kit::fault::chain(&error), "a batch's key stays claimed until it goes stale");
+async fn release(app: &App, scope: &Scope, claim: Option<&Claimed>) {
+    if let Some(claim) = claim {
+        claim.release(app, scope).await;
     }
 }
