@@ -6,6 +6,7 @@ mod door;
 mod figures;
 mod hop;
 mod ingest;
+mod levels;
 mod peers;
 mod processes;
 mod statements;
@@ -72,6 +73,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         None => None,
     };
     statements::measure(&door, &tables, peers.as_ref(), arguments.repetitions, &mut figures).await?;
+    levels::read(state, &mut figures)?;
     figures.print();
     figures.write(&state.join("bench.json"))
 }

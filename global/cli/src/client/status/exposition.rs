@@ -34,8 +34,13 @@ impl Exposition {
     /// The quantile of a histogram since its processes started, interpolated in its bucket; `None` without an
     /// observation.
     pub fn quantile(&self, name: &str, q: f64) -> Option<f64> {
+        self.quantile_of(name, q, |_| true)
+    }
+
+    /// The same over the series that `wanted` takes by its labels.
+    pub fn quantile_of(&self, name: &str, q: f64, wanted: impl Fn(&BTreeMap<String, String>) -> bool) -> Option<f64> {
         let mut buckets: Vec<(f64, f64)> = Vec::new();
-        for (labels, count) in self.series(&format!("{name}_bucket")) {
+        for (labels, count) in self.series(&format!("{name}_bucket")).filter(|(labels, _)| wanted(labels)) {
             let end = labels.get("le")?.parse().ok()?;
             match buckets.iter_mut().find(|(known, _)| *known == end) {
                 Some((_, sum)) => *sum += count,
@@ -105,5 +110,6 @@ mod tests {
         assert_eq!(exposition.quantile("t", 0.7), Some(1.5));
         assert_eq!(exposition.quantile("t", 0.99), Some(2.0));
         assert_eq!(exposition.quantile("absent", 0.5), None);
+        assert_eq!(exposition.quantile_of("t", 0.25, |labels| labels.get("event").is_some()), None);
     }
 }

@@ -1,8 +1,10 @@
 //! Asks every part of the site: operators' ports directly, the rest as a client.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use contracts::events::Bus;
 use contracts::services::{ADMIN_PORT, SERVICES};
 use serde_json::Value;
 use stack::site::{CellDescription, Description};
@@ -56,7 +58,7 @@ async fn router(operators: &reqwest::Client, admin: &str) -> RouterReport {
     let overview: Value = serde_json::from_str(&overview).unwrap_or_default();
     let mut metrics = Exposition::default();
     metrics.read(&text(operators, format!("{admin}/metrics")).await.unwrap_or_default());
-    let failed = |labels: &std::collections::BTreeMap<String, String>| labels.get("class").is_some_and(|c| c == "5xx");
+    let failed = |labels: &BTreeMap<String, String>| labels.get("class").is_some_and(|c| c == "5xx");
     RouterReport {
         answers: true,
         unready: overview["unready"].as_str().map(str::to_owned),
@@ -83,9 +85,10 @@ async fn cell(operators: &reqwest::Client, known: &CellDescription, told: Option
     let metrics = metrics_of(operators, known.address).await;
     let serving = metrics.labels("cytoplane_service_info", "service");
     let missing = SERVICES.iter().map(|s| s.name).filter(|name| !serving.iter().any(|s| s == name));
-    let failed = |labels: &std::collections::BTreeMap<String, String>| {
+    let failed = |labels: &BTreeMap<String, String>| {
         labels.get("http_response_status_code").is_some_and(|status| status.starts_with('5'))
     };
+    let control_event = |q| metrics.quantile_of("cytoplane_event_delivery_duration_seconds", q, on_control_bus);
     let contracts = told.and_then(|cell| cell.contracts.as_ref());
     CellReport {
         name: known.plan.name.clone(),
@@ -99,11 +102,18 @@ async fn cell(operators: &reqwest::Client, known: &CellDescription, told: Option
         lag_records: metrics.sum("cytoplane_sink_lag_records", |_| true).map(|lag| lag.max(0.0) as u64),
         freshness_p99_seconds: metrics.quantile("cytoplane_sink_freshness_seconds", 0.99),
         statement_p99_seconds: metrics.quantile("cytoplane_sql_pool_statement_duration_seconds", 0.99),
+        control_event_p50_seconds: control_event(0.50),
+        control_event_p99_seconds: control_event(0.99),
         rows_committed: count(metrics.sum("cytoplane_sink_rows_committed_total", |_| true)),
         dead_letters: count(metrics.sum("cytoplane_sink_dead_letters_total", |_| true)),
         server_errors: count(metrics.sum("cytoplane_http_server_request_duration_seconds_count", failed)),
         outbox_stalled_seconds: metrics.greatest("cytoplane_outbox_stalled_seconds"),
     }
+}
+
+fn on_control_bus(labels: &BTreeMap<String, String>) -> bool {
+    let event = labels.get("event").and_then(|event| contracts::events::find(event));
+    event.is_some_and(|event| matches!(event.bus, Bus::Control { .. }))
 }
 
 /// Of every process of the cell: its services share one, or each has its own, on the ports after the first.

@@ -20,11 +20,12 @@ pub fn text(report: &Report) -> String {
                 "lag",
                 "freshness p99",
                 "statement p99",
+                "control event p99",
                 "dead letters",
                 "5xx",
             ],
             cells,
-            &[4, 5, 6, 7, 8, 9, 10],
+            &[4, 5, 6, 7, 8, 9, 10, 11],
         ),
         render(&["tenant", "cell", "generation", "table", "rows", "lag"], tenants, &[2, 4, 5]),
     ];
@@ -94,6 +95,7 @@ fn cell(cell: &CellReport) -> Vec<String> {
         or_nothing(cell.lag_records, grouped),
         seconds(cell.freshness_p99_seconds),
         seconds(cell.statement_p99_seconds),
+        seconds(cell.control_event_p99_seconds),
         grouped(cell.dead_letters),
         grouped(cell.server_errors),
     ]

@@ -57,6 +57,9 @@ pub struct CellReport {
     pub lag_records: Option<u64>,
     pub freshness_p99_seconds: Option<f64>,
     pub statement_p99_seconds: Option<f64>,
+    /// From what made an event of the control bus true to its consumer having dealt with it.
+    pub control_event_p50_seconds: Option<f64>,
+    pub control_event_p99_seconds: Option<f64>,
     pub rows_committed: u64,
     pub dead_letters: u64,
     pub server_errors: u64,
