@@ -54,15 +54,18 @@ pub struct Taken {
 pub async fn take(app: &Arc<App>, scope: Scope, reference: &str, arrival: Arrival) -> Result<Taken, Error> {
     scope.require(STREAMS_WRITE)?;
     let stream = streams::find(app, &scope, reference).await?;
-    let sent = batch_key::digest(arrival.form, arrival.on_error);
     let claim = match &arrival.idempotency_key {
         None => None,
-        Some(key) => match batch_key::claim(app, &scope, stream.id, key, sent.clone()).await? {
-            Claiming::Ours(claim) => Some(claim),
-            Claiming::Before(done) => {
-                return Ok(Taken { outcome: batch_key::repeat(app, arrival.body, sent, done).await?, replayed: true });
+        Some(key) => {
+            let sent = batch_key::digest(arrival.form, arrival.on_error);
+            match batch_key::claim(app, &scope, stream.id, key, sent.clone()).await? {
+                Claiming::Ours(claim) => Some(claim),
+                Claiming::Before(done) => {
+                    let outcome = batch_key::repeat(app, arrival.body, sent, done).await?;
+                    return Ok(Taken { outcome, replayed: true });
+                }
             }
-        },
+        }
     };
     // A caller that goes away must not stop the work half-way with its key still claimed.
     let (answer, answered) = oneshot::channel();
