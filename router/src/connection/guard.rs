@@ -47,6 +47,8 @@ enum Phase {
     },
     /// Past the header: bodies and HTTP/2 frames are bounded elsewhere.
     Open,
+    /// The request is read whole and not yet answered whole: what comes is the next one's.
+    Answering,
 }
 
 /// Where in a header the scan stands.
@@ -84,7 +86,7 @@ impl Guard {
     /// Bytes have come in.
     pub fn feed(&self, bytes: &[u8], now: Instant) -> Result<(), Breach> {
         let mut state = self.state.lock();
-        if matches!(state.phase, Phase::Open) || bytes.is_empty() {
+        if matches!(state.phase, Phase::Open | Phase::Answering) || bytes.is_empty() {
             return Ok(());
         }
         let (since, mut scan) = match state.phase {
@@ -112,7 +114,7 @@ impl Guard {
         match self.state.lock().phase {
             Phase::Waiting { since } => Some((since + self.bounds.idle, Breach::Idle)),
             Phase::Header { since, .. } => Some((since + self.bounds.header_time, Breach::SlowHeader)),
-            Phase::Open => None,
+            Phase::Open | Phase::Answering => None,
         }
     }
 
@@ -125,6 +127,15 @@ impl Guard {
         }
         state.phase = Phase::Open;
         state.repaired
+    }
+
+    /// The request has no more bytes.
+    pub fn request_read(&self) {
+        self.state.lock().phase = Phase::Answering;
+    }
+
+    pub fn is_answering(&self) -> bool {
+        matches!(self.state.lock().phase, Phase::Answering)
     }
 
     pub fn request_over(&self, now: Instant) {
@@ -197,6 +208,22 @@ mod tests {
             guard.request_over(now);
             assert!(matches!(guard.deadline(), Some((_, Breach::Idle))));
         }
+    }
+
+    #[test]
+    fn what_comes_before_the_answer_is_over_is_not_the_header_that_was_read() {
+        let now = Instant::now();
+        let guard = guard(now);
+        guard.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", now).unwrap();
+        assert!(!guard.header_read());
+        assert!(!guard.is_answering());
+        guard.request_read();
+        assert!(guard.is_answering());
+        assert_eq!(guard.deadline(), None);
+        guard.request_over(now);
+        assert!(!guard.is_answering());
+        guard.feed(b"GET /a b HTTP/1.1\r\n\r\n", now).unwrap();
+        assert!(guard.header_read());
     }
 
     #[test]

@@ -32,6 +32,11 @@ pub fn header_read() -> bool {
     GUARD.try_with(|guard| guard.header_read()).unwrap_or(false)
 }
 
+/// The request's last byte has been read; what comes before [`request_over`] waits for it.
+pub fn request_read() {
+    let _ = GUARD.try_with(|guard| guard.request_read());
+}
+
 /// The request is over; the next header's time begins with its first byte.
 pub fn request_over() {
     let _ = GUARD.try_with(|guard| guard.request_over(Instant::now()));

@@ -28,6 +28,9 @@ pub struct Guarded {
     inner: Stream,
     /// Bytes looked at before they are read; the guard has seen them.
     peeked: BytesMut,
+    /// First byte of the next request, come before the answer to this one was over; the guard has
+    /// not seen it.
+    early: Option<u8>,
     guard: Arc<Guard>,
     metrics: Arc<Metrics>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -41,7 +44,7 @@ impl std::fmt::Debug for Guarded {
 
 impl Guarded {
     pub fn new(inner: Stream, guard: Arc<Guard>, metrics: Arc<Metrics>) -> Self {
-        Self { inner, peeked: BytesMut::new(), guard, metrics, timer: None }
+        Self { inner, peeked: BytesMut::new(), early: None, guard, metrics, timer: None }
     }
 
     fn broken(&self, breach: Breach) -> io::Error {
@@ -51,6 +54,25 @@ impl Guarded {
             Breach::LargeHeader => io::ErrorKind::InvalidData,
         };
         io::Error::new(kind, breach)
+    }
+
+    /// Watches for the client's leaving while it is answered. The next request may come before the answer
+    /// is over: pingora would take it for bytes after the body and end both. So it is kept back.
+    fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.early.is_some() {
+            // Nobody is woken: the next request's first read finds it.
+            return Poll::Pending;
+        }
+        let mut byte = [0];
+        let mut buf = ReadBuf::new(&mut byte);
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf))?;
+        match buf.filled().first() {
+            None => Poll::Ready(Ok(())),
+            Some(byte) => {
+                self.early = Some(*byte);
+                Poll::Pending
+            }
+        }
     }
 
     /// Waits for the deadline, if there is one; wakes the reader when it passes.
@@ -76,6 +98,13 @@ impl AsyncRead for Guarded {
             let read = this.peeked.split_to(this.peeked.len().min(buf.remaining()));
             buf.put_slice(&read);
             return Poll::Ready(Ok(()));
+        }
+        if this.guard.is_answering() {
+            return this.poll_early(cx);
+        }
+        if let Some(byte) = this.early.take() {
+            buf.put_slice(&[byte]);
+            return Poll::Ready(this.guard.feed(&[byte], Instant::now()).map_err(|breach| this.broken(breach)));
         }
         let before = buf.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buf) {

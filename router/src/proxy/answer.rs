@@ -47,9 +47,6 @@ async fn write(session: &mut Session, answer: Answer) -> Result<()> {
         session.write_response_body(Some(Bytes::from(answer.body)), true).await?;
     }
     session.as_mut().finish_body().await?;
-    if unread && session.as_http1().is_some() {
-        linger(session).await;
-    }
     Ok(())
 }
 
@@ -63,7 +60,11 @@ fn map(trailers: Vec<(&'static str, String)>) -> HeaderMap {
     map
 }
 
-async fn linger(session: &mut Session) {
+/// Takes what the client still sends after its answer; for HTTP/1, where a connection is one request's.
+pub async fn linger(session: &mut Session) {
+    if session.as_http1().is_none() {
+        return;
+    }
     let read = async {
         let mut bytes = 0;
         while bytes < LINGER_BYTES {

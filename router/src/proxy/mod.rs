@@ -37,6 +37,8 @@ pub use waiting::WaitingRoom;
 pub const TRIES: usize = 4;
 /// Wait before a cell that does not know its tenant yet is asked again.
 const CELL_PATIENCE: Duration = Duration::from_millis(250);
+/// Bytes of a body after which its refusal may have reset its stream: services read shorter ones to their end.
+const RESET_AFTER: u64 = 64 * 1024;
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
 const MISDIRECTED: ErrorType = ErrorType::new("misdirected");
 const REFUSED: ErrorType = ErrorType::new("refused");
@@ -165,6 +167,9 @@ impl ProxyHttp for Proxy {
             // pingora takes any answer before the end of the body for the last one.
             session.set_keepalive(keepalive);
         }
+        if session.as_mut().is_body_done() {
+            crate::connection::request_read();
+        }
         Ok(false)
     }
 
@@ -213,9 +218,12 @@ impl ProxyHttp for Proxy {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        if end {
+            crate::connection::request_read();
+        }
         exchange.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if exchange.body_bytes > self.body_limit() {
             exchange.refusal = Some(Refusal::BodyTooLarge);
@@ -246,10 +254,15 @@ impl ProxyHttp for Proxy {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        // A cell that refuses a long body resets its stream, and then pingora closes the client's connection
+        // whatever the answer's header says: so it says it.
+        if response.status.as_u16() >= 400 && exchange.body_bytes > RESET_AFTER {
+            session.set_keepalive(None);
+        }
         for name in upstream::conceal(&response.headers) {
             response.remove_header(&name);
         }
@@ -348,6 +361,9 @@ impl ProxyHttp for Proxy {
         } else {
             // What is left of the body must not be taken for the next header.
             session.set_keepalive(None);
+            if session.response_written().is_some() {
+                answer::linger(session).await;
+            }
         }
     }
 

@@ -144,6 +144,7 @@ async fn serve(request: Request<Incoming>, behaviour: Arc<Behaviour>) -> Respons
             let _ = behaviour.release.subscribe().wait_for(|released| *released).await;
             Response::new(full("held but whole"))
         }
+        "/refused-early" => Response::builder().status(403).body(full("refused unread")).unwrap(),
         "/refused-late" => refuse_late(request, &behaviour).await,
         "/collect" => {
             let body = request.into_body().collect().await.map(|body| body.to_bytes().len());
