@@ -21,6 +21,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use trace::Tracer;
 
 use super::access::{Access, record};
+use super::unread::Unread;
 use crate::fault::{Kind, Problem};
 use crate::metrics::Metrics;
 use crate::tasks::{Policy, Tasks};
@@ -191,7 +192,7 @@ where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(axum::body::Body::new);
+        let mut request = request.map(|body| axum::body::Body::new(Unread::new(body)));
         if let Some(peer) = &peer {
             request.extensions_mut().insert(peer.clone());
         }
@@ -226,5 +227,41 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::post;
+    use bytes::Bytes;
+    use http::StatusCode;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// Long enough for a reset that was sent with the answer to arrive.
+    const MEANWHILE: Duration = Duration::from_millis(200);
+
+    #[tokio::test]
+    async fn only_a_long_body_that_nobody_reads_is_reset() {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let router = Router::new().route("/", post(|| async { StatusCode::FORBIDDEN }));
+        tokio::spawn(connection(TokioIo::new(far), router, None, CancellationToken::new()));
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(near));
+        let (mut client, driver) = handshake.await.unwrap();
+        tokio::spawn(driver);
+        for (length, is_reset) in [(2, false), (1 << 20, true)] {
+            let (body, rest) = mpsc::channel::<Bytes>(1);
+            let rest = futures::stream::unfold(rest, |mut rest| async move {
+                let piece = rest.recv().await?;
+                Some((Ok::<_, Infallible>(Frame::data(piece)), rest))
+            });
+            let request = Request::post("http://test/").header("content-length", length);
+            let answer = client.send_request(request.body(StreamBody::new(Box::pin(rest))).unwrap()).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+            assert_eq!(tokio::time::timeout(MEANWHILE, body.closed()).await.is_ok(), is_reset, "{length} bytes");
+        }
     }
 }
