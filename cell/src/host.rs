@@ -13,6 +13,7 @@ use kit::admission::Admission;
 use kit::config::CellConfig;
 use kit::database::{Database, DatabaseAddress};
 use kit::http::{Server, serve_plain};
+use kit::inbox;
 use kit::metrics::Metrics;
 use kit::peers::{PeerHttp, Peers};
 use kit::placements::Placements;
@@ -147,6 +148,7 @@ impl<'a> House<'a> {
                 let database = Database::connect_lazy(&database_address(config, declaration, DATABASE_CONNECTIONS)?);
                 let checked = database.check_schema(&migrator).await;
                 checked.map_err(|error| named(declaration, "its schema is not usable", error))?;
+                inbox::RETENTION.start(tasks, &database);
                 Some(database)
             }
             None => None,

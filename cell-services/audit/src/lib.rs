@@ -40,7 +40,6 @@ impl Service for Audit {
         let database = context.database()?;
         let bus = DataBus::connect(&context.kafka, AUDIT)?.watched(context.deliveries());
         events::start(&context.tasks, &bus, &database)?;
-        kit::inbox::sweep(&context.tasks, &database);
         let (http, _) = api::routes().with_state(database).split_for_parts();
         Ok(Surface { http, flight: None })
     }

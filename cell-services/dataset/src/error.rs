@@ -3,6 +3,7 @@
 use kit::database::DatabaseError;
 use kit::fault::{Fault, Kind};
 use kit::http::PageError;
+use kit::http::idempotency::BadKey;
 use kit::scope::ScopeError;
 use kit::turns::NoTurn;
 use serde_json::{Value, json};
@@ -42,6 +43,12 @@ pub enum Error {
     TransactionEnded,
     #[error("the transaction is being committed at this moment")]
     CommitUnderWay,
+    #[error(transparent)]
+    IdempotencyKey(#[from] BadKey),
+    #[error("the Idempotency-Key was used for another upload into this dataset")]
+    KeyReused,
+    #[error("the upload with this Idempotency-Key is under way")]
+    UploadUnderWay,
     #[error("the transaction has no file")]
     Empty,
     #[error("the upload is longer than {limit} bytes")]
@@ -108,9 +115,9 @@ impl Fault for Error {
     fn kind(&self) -> Kind {
         match self {
             Error::NoDataset | Error::NoTransaction | Error::NoVersion => Kind::NotFound,
-            Error::NameTaken | Error::TransactionOpen | Error::TransactionEnded | Error::CommitUnderWay => {
-                Kind::Conflict
-            }
+            Error::NameTaken | Error::TransactionOpen | Error::TransactionEnded => Kind::Conflict,
+            Error::CommitUnderWay | Error::UploadUnderWay => Kind::Conflict,
+            Error::IdempotencyKey(_) | Error::KeyReused => Kind::Invalid,
             Error::Name(_) | Error::Parameter(_) | Error::Empty | Error::BrokenOff | Error::Misfit(_) => Kind::Invalid,
             Error::Unreadable { .. } | Error::Columns { .. } | Error::Schema(_) => Kind::Invalid,
             Error::TooLong { .. } | Error::TooManyFiles { .. } | Error::PreviewTooLong { .. } => Kind::TooLarge,
@@ -134,6 +141,9 @@ impl Fault for Error {
             Error::TransactionOpen => "dataset/transaction-open",
             Error::TransactionEnded => "dataset/transaction-ended",
             Error::CommitUnderWay => "dataset/commit-under-way",
+            Error::IdempotencyKey(_) => "dataset/idempotency-key",
+            Error::KeyReused => "dataset/idempotency-key-reused",
+            Error::UploadUnderWay => "dataset/upload-under-way",
             Error::Empty => "dataset/transaction-empty",
             Error::TooLong { .. } => "dataset/upload-too-long",
             Error::TooManyFiles { .. } => "dataset/too-many-files",
@@ -155,7 +165,7 @@ impl Fault for Error {
 
     fn retry_after(&self) -> Option<std::time::Duration> {
         match self {
-            Error::Busy(_) | Error::CommitUnderWay => Some(std::time::Duration::from_secs(5)),
+            Error::Busy(_) | Error::CommitUnderWay | Error::UploadUnderWay => Some(std::time::Duration::from_secs(5)),
             Error::Lakehouse(error) => error.retry_after(),
             _ => None,
         }

@@ -8,6 +8,7 @@ pub mod read;
 pub mod table;
 pub mod transactions;
 pub mod upload;
+pub mod upload_key;
 
 use std::future::Future;
 

@@ -14,16 +14,9 @@ use crate::error::Result;
 use crate::ops::Catalog;
 use crate::store;
 
-const EVERY: Duration = Duration::from_secs(15 * 60);
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// After a start, until orphans are looked for.
 const SETTLED: Duration = Duration::from_secs(10 * 60);
-
-/// Forgets Idempotency-Keys that are past their time.
-pub fn forget_answers(tasks: &Tasks, database: &Database, hours: u32) {
-    let hours = i32::try_from(hours).unwrap_or(i32::MAX);
-    tasks.every("idempotency keys", EVERY, database, move |database| async move { sweep(&database, hours).await });
-}
 
 /// Deletes what no table knows, tenant by tenant.
 pub fn collect_orphans(tasks: &Tasks, database: &Database, catalog: &Arc<Catalog>, placements: &Arc<Placements>) {
@@ -51,7 +44,8 @@ async fn collect(database: &Database, catalog: &Catalog, placements: &Placements
     let mut tx = database.begin_system().await?;
     let tenants = store::tenants(&mut tx).await?;
     tx.commit().await?;
-    let before = OffsetDateTime::now_utc() - Duration::from_secs(3600 * u64::from(catalog.settings().orphan_hours));
+    let kept = time::Duration::hours(i64::from(catalog.settings().orphan_hours));
+    let before = OffsetDateTime::now_utc().saturating_sub(kept);
     for tenant in tenants {
         // A tenant that lives elsewhere now is none of this cell's business.
         let Some(generation) = placements.generation(&tenant) else { continue };
@@ -65,10 +59,4 @@ async fn collect(database: &Database, catalog: &Catalog, placements: &Placements
         }
     }
     Ok(())
-}
-
-async fn sweep(database: &Database, hours: i32) -> Result<()> {
-    let mut tx = database.begin_system().await?;
-    store::forget_answers(&mut tx, hours).await?;
-    Ok(tx.commit().await?)
 }

@@ -12,11 +12,13 @@ mod store;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use contracts::services::{self, ICEBERG_CATALOG, ServiceDeclaration};
 use event_bus_control::ControlBus;
 use event_bus_data::DataBus;
+use kit::retention::Retention;
 use kit::service::{Context, Service, StartError, Surface};
 use lakehouse::Bucket;
 
@@ -50,7 +52,8 @@ impl Service for IcebergCatalog {
         bucket.probe().await?;
         context.relay(ControlBus::connect(&context.nats, ICEBERG_CATALOG).await?)?;
         context.relay(DataBus::connect(&context.kafka, ICEBERG_CATALOG)?)?;
-        jobs::forget_answers(&context.tasks, &database, settings.idempotency_hours);
+        let kept = Duration::from_secs(3600 * u64::from(settings.idempotency_hours));
+        Retention { table: "idempotency", aged_by: "created_at", kept }.start(&context.tasks, &database);
         if context.bucket.role_arn.is_none() {
             tracing::warn!("the bucket names no role to assume: clients outside the cell get no credentials");
         }

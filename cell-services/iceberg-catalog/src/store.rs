@@ -314,12 +314,3 @@ pub async fn claim(tx: &mut Tx, scope: &Scope, key: &str, answer: &Answered) -> 
         .await?;
     Ok(done.rows_affected() == 1)
 }
-
-/// Forgets keys of all tenants that are older than `hours`.
-pub async fn forget_answers(tx: &mut Tx, hours: i32) -> Result<u64> {
-    let done = sqlx::query("delete from idempotency where created_at < now() - make_interval(hours => $1)")
-        .bind(hours)
-        .execute(&mut **tx)
-        .await?;
-    Ok(done.rows_affected())
-}

@@ -5,7 +5,6 @@ mod config;
 mod domain;
 mod error;
 mod events;
-mod jobs;
 mod limits;
 mod measured;
 mod ops;
@@ -59,7 +58,7 @@ impl Service for SqlEdge {
         settings.limits.spill_folder.get_or_insert_with(|| context.data_dir.join("spill"));
         let database = context.database()?;
         context.relay(DataBus::connect(&context.kafka, SQL_BI_GATEWAY)?)?;
-        jobs::start(&context.tasks, &database, settings.history_days);
+        store::retention(settings.history_days).start(&context.tasks, &database);
         let tickets = Tickets::new(context.sealer()?);
         let edge = Arc::new(Edge {
             admission: context.admission()?,

@@ -1,7 +1,10 @@
 //! The only SQL of this service.
 
+use std::time::Duration;
+
 use kit::Scope;
 use kit::database::Tx;
+use kit::retention::Retention;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use time::OffsetDateTime;
@@ -95,15 +98,7 @@ fn past(row: &PgRow) -> Result<Past, Error> {
     })
 }
 
-/// Forgets a bounded number of runs that ended before `moment`, of all tenants; says how many.
-pub async fn forget(tx: &mut Tx, moment: OffsetDateTime, limit: i64) -> Result<u64, Error> {
-    let done = sqlx::query(
-        "delete from statement where (tenant_id, id) in
-         (select tenant_id, id from statement where finished_at < $1 order by finished_at limit $2)",
-    )
-    .bind(moment)
-    .bind(limit)
-    .execute(&mut **tx)
-    .await?;
-    Ok(done.rows_affected())
+/// Runs are forgotten after this many days.
+pub fn retention(days: u32) -> Retention {
+    Retention { table: "statement", aged_by: "finished_at", kept: Duration::from_secs(24 * 3600 * u64::from(days)) }
 }

@@ -116,11 +116,6 @@ pub fn check_stream_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// 1 to 128 visible ASCII characters.
-pub fn check_idempotency_key(key: &str) -> bool {
-    (1..=128).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

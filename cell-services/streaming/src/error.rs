@@ -6,6 +6,7 @@ use event_bus_control::ControlBusError;
 use event_bus_data::BusError;
 use kit::database::DatabaseError;
 use kit::http::PageError;
+use kit::http::idempotency::BadKey;
 use kit::scope::ScopeError;
 use kit::{Fault, Kind};
 
@@ -24,8 +25,8 @@ pub enum Error {
     Incompatible(String),
     #[error("records come as application/x-ndjson or application/vnd.apache.arrow.stream")]
     MediaType,
-    #[error("Idempotency-Key has 1 to 128 visible characters")]
-    IdempotencyKey,
+    #[error(transparent)]
+    IdempotencyKey(#[from] BadKey),
     #[error("the Idempotency-Key was used for a batch with another body")]
     KeyReused,
     #[error("a batch with this Idempotency-Key is being taken at the moment")]
@@ -64,7 +65,7 @@ impl Fault for Error {
             Error::Schema(_)
             | Error::Incompatible(_)
             | Error::MediaType
-            | Error::IdempotencyKey
+            | Error::IdempotencyKey(_)
             | Error::KeyReused
             | Error::Body
             | Error::Arrow(_)
@@ -89,7 +90,7 @@ impl Fault for Error {
             Error::Schema(_) => "streaming/schema",
             Error::Incompatible(_) => "streaming/schema-incompatible",
             Error::MediaType => "streaming/media-type",
-            Error::IdempotencyKey => "streaming/idempotency-key",
+            Error::IdempotencyKey(_) => "streaming/idempotency-key",
             Error::KeyReused => "streaming/idempotency-key-reused",
             Error::BatchOpen => "streaming/batch-open",
             Error::Body => "streaming/body",

@@ -13,7 +13,6 @@ const CONSUMER: &str = "sink-committed";
 
 pub fn follow_sink(tasks: &Tasks, bus: &ControlBus, database: Database) -> Result<(), ControlBusError> {
     let mut events = bus.events::<SinkCommitted>(SINK_COMMITTED)?;
-    inbox::sweep(tasks, &database);
     let stopping = tasks.stopping();
     tasks.spawn("sink reports", Policy::EndProcess, async move {
         loop {

@@ -8,18 +8,19 @@ mod config;
 mod domain;
 mod error;
 mod events;
-mod jobs;
 mod ops;
 mod store;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use contracts::services::{self, ServiceDeclaration};
 use event_bus_control::ControlBus;
 use event_bus_data::DataBus;
+use kit::retention::Retention;
 use kit::service::{Context, Service, StartError, Surface};
 
 use crate::config::Settings;
@@ -54,7 +55,8 @@ impl Service for Streaming {
         context.relay(bus.clone())?;
         context.relay(control.clone())?;
         events::follow_sink(&context.tasks, &control, database.clone())?;
-        jobs::forget_batches(&context.tasks, &database, settings.batch_memory_hours);
+        let kept = Duration::from_secs(3600 * u64::from(settings.batch_memory_hours));
+        Retention { table: "batches", aged_by: "claimed_at", kept }.start(&context.tasks, &database);
         let accepted = context.metrics.counter("streaming_rows_accepted", "Rows acknowledged by the data bus");
         let rejected = context.metrics.counter("streaming_rows_rejected", "Rows refused by their stream's schema");
         let acknowledged = context.metrics.latency(

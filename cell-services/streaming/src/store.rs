@@ -314,12 +314,3 @@ pub async fn release_batch(tx: &mut Tx, scope: &Scope, claim: Uuid) -> Result<()
         .await?;
     Ok(())
 }
-
-/// Forgets old batches of all tenants.
-pub async fn forget_batches(tx: &mut Tx, older_than_hours: u32) -> Result<u64, DatabaseError> {
-    let done = sqlx::query("delete from batches where claimed_at < now() - make_interval(hours => $1)")
-        .bind(i32::try_from(older_than_hours).unwrap_or(i32::MAX))
-        .execute(&mut **tx)
-        .await?;
-    Ok(done.rows_affected())
-}

@@ -18,6 +18,7 @@ pub mod nature;
 pub mod outbox;
 pub mod peers;
 pub mod placements;
+pub mod retention;
 pub mod scope;
 pub mod seal;
 pub mod secret;

@@ -6,24 +6,26 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use kit::http::{Json, Page, PageRequest, Query};
+use kit::http::{Json, Page, PageRequest, Query, idempotency};
 use kit::{Problem, Scope};
 
 use super::parameters::{DownloadQuery, PreviewQuery, UploadQuery, VersionQuery, format, kind};
 use super::views::{PreviewView, SchemaView, TransactionView, VersionView};
 use crate::domain::Format;
 use crate::error::Error;
-use crate::ops::upload::upload as upload_whole;
+use crate::ops::upload::{Arrival, upload as upload_whole};
 use crate::ops::{App, read, transactions};
 
 const PREVIEW_ROWS: usize = 100;
 
 /// Upload one file as one transaction: open, stream, commit
 ///
-/// If anything fails, the transaction is aborted and nothing is visible.
+/// If anything fails, the transaction is aborted and nothing is visible. With an Idempotency-Key a repeat of an
+/// upload that was committed is answered as it was and adds nothing, for as long as the dataset lives.
 #[utoipa::path(
     post, path = "/api/v1/datasets/{dataset}/upload", tag = "data",
-    params(("dataset" = String, Path, description = "Id or name"), UploadQuery),
+    params(("dataset" = String, Path, description = "Id or name"), UploadQuery,
+           ("idempotency-key" = Option<String>, Header, description = "1 to 128 visible characters")),
     request_body(content = String, content_type = "text/csv"),
     responses((status = 201, body = TransactionView), (status = 403), (status = 404), (status = 409), (status = 413), (status = 422)),
     extensions(("x-cyto-scope" = json!("datasets:write"))),
@@ -35,10 +37,16 @@ pub async fn upload(
     Query(query): Query<UploadQuery>,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, Json<TransactionView>), Problem> {
+) -> Result<Response, Problem> {
     let (kind, reading) = (kind(query.kind.as_deref())?, query.reading(&headers)?);
-    let (dataset, transaction, files) = upload_whole(&app, &scope, &reference, kind, reading, body).await?;
-    Ok((StatusCode::CREATED, Json(TransactionView::of(&dataset, transaction, Some(files)))))
+    let key = idempotency::key(&headers).map_err(Error::from)?.map(str::to_owned);
+    let landed = upload_whole(&app, &scope, &reference, Arrival { kind, reading, key, body }).await?;
+    let view = TransactionView::of(&landed.dataset, landed.transaction, Some(landed.files));
+    let mut response = (StatusCode::CREATED, Json(view)).into_response();
+    if landed.replayed {
+        response.headers_mut().insert(idempotency::REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
 }
 
 /// Columns of a version

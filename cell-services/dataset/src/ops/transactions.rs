@@ -29,20 +29,28 @@ pub async fn open(
     open_held(app, scope, reference, kind, None).await
 }
 
-/// Opens a transaction that is aborted once `held_until` has run out without being renewed.
+/// How a call holds the transaction that it opens and will end.
+#[derive(Debug, Clone, Copy)]
+pub struct Hold<'a> {
+    /// Not renewed by then, the transaction is aborted.
+    pub until: OffsetDateTime,
+    pub upload_key: Option<&'a str>,
+}
+
 pub async fn open_held(
     app: &App,
     scope: &Scope,
     reference: &str,
     kind: TransactionKind,
-    held_until: Option<OffsetDateTime>,
+    hold: Option<Hold<'_>>,
 ) -> Result<(Dataset, Transaction), Error> {
     scope.require(scope::DATASETS_WRITE)?;
     let dataset = datasets::find(app, scope, reference).await?;
     let mut tx = app.database.begin(scope).await?;
-    let transaction = store::transactions::open(&mut tx, scope, dataset.id, Uuid::now_v7(), kind).await?;
-    if let Some(until) = held_until {
-        store::transactions::hold(&mut tx, scope, transaction.id, until).await?;
+    let key = hold.and_then(|hold| hold.upload_key);
+    let transaction = store::transactions::open(&mut tx, scope, dataset.id, Uuid::now_v7(), kind, key).await?;
+    if let Some(hold) = hold {
+        store::transactions::hold(&mut tx, scope, transaction.id, hold.until).await?;
     }
     tx.commit().await?;
     Ok((dataset, transaction))
@@ -161,8 +169,7 @@ pub async fn store_file(
     let limit = app.settings.upload_bytes;
     let bucket = app.bucket.tenant(&scope.tenant);
     let location = |object: &str| bucket.location(&format!("{}/{object}", folder(dataset, id)));
-    let bounded = Bounded { body: body.into_data_stream(), left: limit };
-    file.bytes = bucket.upload(&location(&file.object), bounded).await.map_err(|error| match error {
+    file.bytes = bucket.upload(&location(&file.object), bounded(body, limit)).await.map_err(|error| match error {
         lakehouse::Error::Input(source) if source.is::<TooLong>() => Error::TooLong { limit },
         lakehouse::Error::Input(_) => Error::BrokenOff,
         other => other.into(),
@@ -229,15 +236,20 @@ pub async fn try_sweep(app: &App, scope: &Scope, dataset: Uuid, id: Uuid) -> Res
     Ok(tx.commit().await?)
 }
 
+/// The body's bytes; fails with [`TooLong`] beyond `limit` of them.
+pub fn bounded(body: axum::body::Body, limit: u64) -> Bounded {
+    Bounded { body: body.into_data_stream(), left: limit }
+}
+
 /// A body that fails once it is longer than allowed.
-struct Bounded {
+pub struct Bounded {
     body: BodyDataStream,
     left: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("the body is too long")]
-struct TooLong;
+pub struct TooLong;
 
 impl Stream for Bounded {
     type Item = Result<Bytes, Box<dyn std::error::Error + Send + Sync>>;

@@ -90,16 +90,18 @@ pub async fn open(
     dataset: Uuid,
     id: Uuid,
     kind: TransactionKind,
+    upload_key: Option<&str>,
 ) -> Result<Transaction, Error> {
     let inserted = sqlx::query(
-        "insert into dataset_transaction (id, tenant_id, dataset_id, kind, state, opened_by)
-         values ($1, $2, $3, $4, 'OPEN', $5) returning *",
+        "insert into dataset_transaction (id, tenant_id, dataset_id, kind, state, opened_by, upload_key)
+         values ($1, $2, $3, $4, 'OPEN', $5, $6) returning *",
     )
     .bind(id)
     .bind(scope.tenant.as_str())
     .bind(dataset)
     .bind(kind.name())
     .bind(scope.actor.to_string())
+    .bind(upload_key)
     .fetch_one(&mut **tx)
     .await;
     match inserted {
@@ -119,6 +121,38 @@ pub async fn find(tx: &mut Tx, scope: &Scope, dataset: Uuid, id: Uuid) -> Result
         .fetch_optional(&mut **tx)
         .await?;
     read(&row.ok_or(Error::NoTransaction)?)
+}
+
+/// The transaction that an upload with this key opened and that is not aborted, and the digest of the upload.
+pub async fn by_upload_key(
+    tx: &mut Tx,
+    scope: &Scope,
+    dataset: Uuid,
+    key: &str,
+) -> Result<Option<(Transaction, Option<Vec<u8>>)>, Error> {
+    let row = sqlx::query(
+        "select * from dataset_transaction
+         where tenant_id = $1 and dataset_id = $2 and upload_key = $3 and state <> 'ABORTED'",
+    )
+    .bind(scope.tenant.as_str())
+    .bind(dataset)
+    .bind(key)
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(|row| Ok((read(&row)?, row.try_get("upload_digest")?))).transpose()
+}
+
+/// Notes what the upload sent, for whoever repeats it.
+pub async fn sent(tx: &mut Tx, scope: &Scope, id: Uuid, digest: &[u8]) -> Result<(), Error> {
+    sqlx::query(
+        "update dataset_transaction set upload_digest = $3 where tenant_id = $1 and id = $2 and state = 'OPEN'",
+    )
+    .bind(scope.tenant.as_str())
+    .bind(id)
+    .bind(digest)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// Locks the transaction's row until the end of the database transaction.

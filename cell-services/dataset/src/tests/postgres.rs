@@ -205,8 +205,9 @@ async fn an_upload_whose_process_died_is_aborted_and_its_name_is_free_again() ->
     let acme = testkit::scope("acme")?;
     datasets::create(&app, &acme, "flights", "").await?;
     let placements = placed("acme")?;
-    let lasts = time::OffsetDateTime::now_utc() + time::Duration::seconds(30);
-    let (_, alive) = transactions::open_held(&app, &acme, "flights", TransactionKind::Append, Some(lasts)).await?;
+    let until = time::OffsetDateTime::now_utc() + time::Duration::seconds(30);
+    let held = Some(transactions::Hold { until, upload_key: None });
+    let (_, alive) = transactions::open_held(&app, &acme, "flights", TransactionKind::Append, held).await?;
     put(&app, &acme, alive.id, "a.csv", 10).await?;
     jobs::round(&app, &placements).await?;
     assert_eq!(transactions::get(&app, &acme, "flights", alive.id).await?.1.state, State::Open);

@@ -8,7 +8,7 @@ use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use kit::Scope;
-use kit::http::PageRequest;
+use kit::http::{PageRequest, idempotency};
 use lakehouse::{Namespace, TableName};
 use serde::de::DeserializeOwned;
 
@@ -54,9 +54,8 @@ pub struct Body<T> {
 impl<T> Body<T> {
     /// The request's Idempotency-Key, bound to this body.
     pub fn key(&self, headers: &HeaderMap, operation: &str) -> Result<Option<Key>> {
-        let Some(header) = headers.get("idempotency-key") else { return Ok(None) };
-        let text = header.to_str().map_err(|_| Error::Invalid("an Idempotency-Key is plain text".to_owned()))?;
-        Key::new(text, operation, &self.bytes).map(Some)
+        let key = idempotency::key(headers).map_err(|bad| Error::Invalid(bad.to_string()))?;
+        Ok(key.map(|key| Key::new(key, operation, &self.bytes)))
     }
 }
 

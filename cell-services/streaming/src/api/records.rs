@@ -6,8 +6,8 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue};
-use kit::http::{Json, Query};
+use http::{HeaderMap, HeaderValue};
+use kit::http::{Json, Query, idempotency};
 use kit::{Problem, Scope};
 use serde::Deserialize;
 
@@ -16,10 +16,6 @@ use crate::error::Error;
 use crate::ops::App;
 use crate::ops::records::{Arrival, OnError, take};
 use crate::ops::rows::Form;
-
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// On an answer that was given before.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 #[derive(Debug, Default, Clone, Copy, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -60,10 +56,7 @@ pub async fn push(
     body: Body,
 ) -> Result<Response, Problem> {
     let form = Form::of(headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()))?;
-    let idempotency_key = match headers.get(IDEMPOTENCY_KEY) {
-        None => None,
-        Some(value) => Some(value.to_str().map_err(|_| Error::IdempotencyKey)?.to_owned()),
-    };
+    let idempotency_key = idempotency::key(&headers).map_err(Error::from)?.map(str::to_owned);
     let on_error = match query.on_error {
         OnErrorParameter::Skip => OnError::Skip,
         OnErrorParameter::Abort => OnError::Abort,
@@ -71,7 +64,7 @@ pub async fn push(
     let taken = take(&app, scope, &reference, Arrival { form, on_error, idempotency_key, body }).await?;
     let mut response = Json(taken.outcome).into_response();
     if taken.replayed {
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        response.headers_mut().insert(idempotency::REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
 }

@@ -13,7 +13,6 @@ use uuid::Uuid;
 use super::App;
 use super::records::{OnError, next_chunk};
 use super::rows::Form;
-use crate::domain::check_idempotency_key;
 use crate::domain::outcome::BatchOutcome;
 use crate::error::Error;
 use crate::store::{self, Claim, Done};
@@ -49,9 +48,6 @@ pub fn digest(form: Form, on_error: OnError) -> Sha256 {
 }
 
 pub async fn claim(app: &App, scope: &Scope, stream: Uuid, key: &str, sent: Sha256) -> Result<Claiming, Error> {
-    if !check_idempotency_key(key) {
-        return Err(Error::IdempotencyKey);
-    }
     let id = Uuid::now_v7();
     let mut tx = app.database.begin(scope).await?;
     let state = store::claim_batch(&mut tx, scope, stream, key, id, STALE_SECONDS).await?;

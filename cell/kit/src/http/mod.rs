@@ -1,11 +1,13 @@
 //! HTTP and gRPC serving over mTLS, and the habits all APIs share.
 
 mod access;
+pub mod idempotency;
 mod json;
 mod page;
 mod query;
 mod serve;
 mod spanned;
+mod unread;
 
 pub use json::Json;
 pub use page::{Page, PageError, PageRequest};

@@ -14,7 +14,6 @@ use kit::database::{Database, DatabaseError};
 use kit::fault::{Fault, Kind};
 use kit::outbox::{BusKind, Outgoing, PublishError, Publisher};
 use kit::tasks::Tasks;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 async fn database() -> Result<Database> {
@@ -154,7 +153,9 @@ async fn what_was_handled_long_ago_is_forgotten_and_nothing_else() -> Result<()>
     let aged = "update inbox set handled_at = now() - interval '2 days' where event_id = $1";
     sqlx::query(aged).bind(old).execute(&mut *tx).await?;
     tx.commit().await?;
-    kit::inbox::forget(&database, OffsetDateTime::now_utc() - time::Duration::days(1)).await?;
+    let retention = kit::retention::Retention { kept: Duration::from_secs(24 * 3600), ..kit::inbox::RETENTION };
+    retention.forget(&database).await?;
+    kit::retention::Retention { kept: Duration::MAX, ..retention }.forget(&database).await?;
     let mut tx = database.begin_system().await?;
     assert!(kit::inbox::first_time(&mut tx, "sweep", old).await?, "the old event is forgotten");
     assert!(!kit::inbox::first_time(&mut tx, "sweep", new).await?, "the new one is not");

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::ensure;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use testkit::eventually;
+use testkit::{Answer, eventually};
 
 use crate::rows;
 use crate::world::World;
@@ -38,6 +39,38 @@ pub async fn an_uploaded_file_is_read_back_and_replaced(world: Arc<World>) -> an
     ensure!(rows::count(&tenant, "datasets.people").await? == 400, "an APPEND adds");
     let preview = tenant.get(&format!("/api/v1/datasets/{dataset}/preview?rows=5")).await?;
     ensure!(preview["rows"].as_array().is_some_and(|rows| rows.len() == 5), "{preview}");
+    Ok(())
+}
+
+/// What a client does that lost the answer: the same again, several at once too.
+pub async fn an_upload_repeated_with_its_key_adds_its_rows_once(world: Arc<World>) -> anyhow::Result<()> {
+    let tenant = world.tenant("repeater").await?;
+    let dataset = rows::dataset(&tenant, "repeated").await?;
+    let append = async |key: &str, body: String, null: &str| {
+        let path = format!("/api/v1/datasets/{dataset}/upload?type=APPEND&null={null}");
+        let request = tenant.request(Method::POST, &path).header("content-type", "text/csv");
+        Answer::of(request.header("idempotency-key", key).body(body)).await
+    };
+    let (first, second) = tokio::try_join!(append("a", rows::csv(0, 500), "NA"), append("a", rows::csv(0, 500), "NA"))?;
+    for answer in [&first, &second] {
+        let told = format!("{} {}", answer.status, answer.excerpt());
+        ensure!(answer.status == StatusCode::CREATED || answer.status == StatusCode::CONFLICT, "{told}");
+    }
+    let again = append("a", rows::csv(0, 500), "NA").await?;
+    ensure!(again.headers.get("idempotency-replayed").is_some(), "{:?}", again.headers);
+    let again = again.good()?;
+    ensure!(again["version"] == 1 && again["rows"] == 500, "{again}");
+    for (body, null) in [(rows::csv(0, 501), "NA"), (rows::csv(0, 500), "none")] {
+        let other = append("a", body, null).await?;
+        ensure!(other.status == StatusCode::UNPROCESSABLE_ENTITY, "{} {}", other.status, other.excerpt());
+        ensure!(other.json()?["code"] == "dataset/idempotency-key-reused", "{}", other.excerpt());
+    }
+    append("b", rows::csv(500, 600), "NA").await?.good()?;
+    // A refused upload lets its key go.
+    let refused = append("c", "id,city\nx,y,z\n".to_owned(), "NA").await?;
+    ensure!(refused.status.is_client_error(), "{}", refused.status);
+    append("c", rows::csv(600, 700), "NA").await?.good()?;
+    ensure!(rows::count(&tenant, "datasets.repeated").await? == 700);
     Ok(())
 }
 

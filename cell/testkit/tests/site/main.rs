@@ -59,6 +59,7 @@ macro_rules! cases_in_both {
 cases_in_both![
     data::pushed_rows_are_committed_and_read_back,
     data::an_uploaded_file_is_read_back_and_replaced,
+    data::an_upload_repeated_with_its_key_adds_its_rows_once,
     data::bad_rows_are_named,
     data::a_dropped_table_leaves_no_row,
     data::lineage_and_audit_tell_what_happened,
