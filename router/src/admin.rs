@@ -77,7 +77,7 @@ async fn metrics(State(seen): State<Seen>) -> Response {
     let (metrics, view) = (&knowledge.metrics, knowledge.view());
     let whole = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     metrics.table_version.set(i64::try_from(view.version()).unwrap_or(i64::MAX));
-    metrics.table_tenants.set(whole(view.table().routes.len()));
+    metrics.table_tenants.set(i64::try_from(view.tenants()).unwrap_or(i64::MAX));
     metrics.table_age.set(knowledge.age().map_or(-1.0, |age| age as f64));
     metrics.keys.set(whole(knowledge.keys().map_or(0, |keys| keys.len())));
     metrics.revoked.set(whole(knowledge.revoked().len()));
@@ -95,8 +95,8 @@ async fn overview(State(seen): State<Seen>) -> Json<serde_json::Value> {
     let view = knowledge.view();
     Json(json!({
         "version": view.version(),
-        "tenants": view.table().routes.len(),
-        "cells": view.table().cells.values().collect::<Vec<_>>(),
+        "tenants": view.tenants(),
+        "cells": view.cells().collect::<Vec<_>>(),
         "feedHeardSecondsAgo": knowledge.age(),
         "keys": knowledge.keys().map_or(0, |keys| keys.len()),
         "revokedSessions": knowledge.revoked().len(),
@@ -113,7 +113,7 @@ async fn explain(State(seen): State<Seen>, Path(asked): Path<String>) -> Respons
     let view = knowledge.view();
     let decision = if rules.global_hosts.contains(&host) {
         json!({ "rule": "global host", "to": "global", "flight": "placed by token" })
-    } else if let Some(route) = view.by_host(&host) {
+    } else if let Some(route) = view.by_host(&host).and_then(|seat| view.route(&seat.tenant)) {
         let address =
             |surface| view.entrance(&route.cell, surface).map(|e| json!({ "address": e.address, "name": e.name }));
         json!({

@@ -57,8 +57,8 @@ impl Knowledge {
             revocations: Shelf::new(data_dir, Kind::Revocations)?,
         };
         let view = shelves.routing.newest(|version, bytes| View::read(version, bytes).map_err(|e| e.to_string()))?;
-        let keys = shelves.keys.newest(|_, bytes| Keys::read(bytes).map_err(|e| e.to_string()))?;
-        let revoked = shelves.revocations.newest(|_, bytes| Revoked::read(bytes))?;
+        let keys = shelves.keys.newest(|_, bytes| Keys::read(&bytes).map_err(|e| e.to_string()))?;
+        let revoked = shelves.revocations.newest(|_, bytes| Revoked::read(&bytes))?;
         let view = report("routing", view, &metrics).unwrap_or_default();
         let keys = report("keys", keys, &metrics).map(Arc::new);
         let revoked = report("revocations", revoked, &metrics).unwrap_or_default();
@@ -118,7 +118,7 @@ impl Knowledge {
 
     /// Waits until the tenant's placement has reached a generation.
     pub async fn reach(&self, tenant: &TenantId, generation: Generation, patience: Duration) -> bool {
-        let reached = || self.view.load().by_tenant(tenant).is_some_and(|route| route.generation >= generation);
+        let reached = || self.view.load().by_tenant(tenant).is_some_and(|seat| seat.generation >= generation);
         let mut moved = self.table_moved.subscribe();
         if reached() {
             return true;

@@ -8,6 +8,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 /// File layout: magic, format, kind, version, payload length, BLAKE3 of all the rest, payload.
 const MAGIC: &[u8; 8] = b"CYTOSNAP";
 const FORMAT: u16 = 1;
@@ -42,7 +44,7 @@ impl Kind {
     /// Largest payload, in bytes.
     pub fn bound(self) -> usize {
         match self {
-            Kind::Routing => 512 * 1024 * 1024,
+            Kind::Routing => 1024 * 1024 * 1024,
             Kind::Keys => 1024 * 1024,
             Kind::Revocations => 64 * 1024 * 1024,
         }
@@ -156,7 +158,7 @@ impl Shelf {
     }
 
     /// The newest snapshot that is whole and that `read` accepts.
-    pub fn newest<T>(&self, read: impl Fn(u64, &[u8]) -> Result<T, String>) -> std::io::Result<Found<T>> {
+    pub fn newest<T>(&self, read: impl Fn(u64, Bytes) -> Result<T, String>) -> std::io::Result<Found<T>> {
         let mut refused = Vec::new();
         for name in self.names()? {
             match self.try_open(&name, &read) {
@@ -167,20 +169,22 @@ impl Shelf {
         Ok(Found { value: None, refused })
     }
 
-    fn try_open<T>(&self, name: &Path, read: impl Fn(u64, &[u8]) -> Result<T, String>) -> Result<T, String> {
+    fn try_open<T>(&self, name: &Path, read: impl Fn(u64, Bytes) -> Result<T, String>) -> Result<T, String> {
         let file = File::open(name).map_err(|e| e.to_string())?;
         let most = (HEADER + self.kind.bound()) as u64;
-        let mut bytes = Vec::new();
+        let length = file.metadata().map_or(0, |file| file.len()).min(most);
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
         file.take(most + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
         if bytes.len() as u64 > most {
             return Err(SealError::TooLarge.to_string());
         }
+        let bytes = Bytes::from(bytes);
         let (version, payload) = open(self.kind, &bytes).map_err(|e| e.to_string())?;
         // An older snapshot under a newer name would stand before the ones it is older than.
         if name != self.file(version) {
             return Err(SealError::Misnamed.to_string());
         }
-        read(version, payload)
+        read(version, bytes.slice_ref(payload))
     }
 
     fn file(&self, version: u64) -> PathBuf {

@@ -4,11 +4,10 @@
 mod tests;
 
 use contracts::claims::AUDIENCE_CELL;
-use contracts::routing::Route;
 use contracts::{CellId, Generation, TenantId};
 
 use crate::revoked::Revoked;
-use crate::table::{Entrance, Surface, View};
+use crate::table::{Entrance, Seat, Surface, View};
 use crate::target::{PathKind, host_of, is_address, judge_path};
 use crate::token::{Check, Keys, TokenError, verify};
 
@@ -154,7 +153,7 @@ pub fn decide(facts: Facts<'_>, known: Known<'_>) -> Result<Destination, Refusal
         return Ok(Destination::Global);
     }
     match known.view.by_host(&host) {
-        Some(route) => by_host(route, facts, known),
+        Some(seat) => by_host(seat, facts, known),
         None if names_nobody(&host, facts, known.rules) => Err(Refusal::UnknownHost),
         None => by_token(facts, known),
     }
@@ -168,19 +167,19 @@ fn names_nobody(host: &str, facts: Facts<'_>, rules: &Rules) -> bool {
     host.ends_with(&rules.tenant_suffix) || facts.authorization.is_none()
 }
 
-fn by_host(route: &Route, facts: Facts<'_>, known: Known<'_>) -> Result<Destination, Refusal> {
+fn by_host(seat: Seat, facts: Facts<'_>, known: Known<'_>) -> Result<Destination, Refusal> {
     // A preflight carries no credentials by its nature; the cell's gateway answers it.
     let preflight = facts.options && facts.authorization.is_none();
-    if !preflight && tenant_of_token(facts, known)?.as_ref() != Some(&route.tenant) {
+    if !preflight && tenant_of_token(facts, known)?.as_ref() != Some(&seat.tenant) {
         return Err(Refusal::OtherTenant);
     }
-    place(route, facts.door.surface(), By::Host, known.view).map(Destination::Cell)
+    place(seat, facts.door.surface(), By::Host, known.view).map(Destination::Cell)
 }
 
 fn by_token(facts: Facts<'_>, known: Known<'_>) -> Result<Destination, Refusal> {
     let tenant = tenant_of_token(facts, known)?.ok_or(Refusal::OtherTenant)?;
-    let route = known.view.by_tenant(&tenant).ok_or(Refusal::UnknownTenant)?;
-    place(route, facts.door.surface(), By::Token, known.view).map(Destination::Cell)
+    let seat = known.view.by_tenant(&tenant).ok_or(Refusal::UnknownTenant)?;
+    place(seat, facts.door.surface(), By::Token, known.view).map(Destination::Cell)
 }
 
 fn tenant_of_token(facts: Facts<'_>, known: Known<'_>) -> Result<Option<TenantId>, Refusal> {
@@ -200,14 +199,9 @@ fn bearer(header: &[u8]) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// The placement of a route, as the table has it.
-pub fn place(route: &Route, surface: Surface, by: By, view: &View) -> Result<Placement, Refusal> {
-    let entrance = view.entrance(&route.cell, surface).ok_or(Refusal::CellUnavailable)?;
-    Ok(Placement {
-        tenant: route.tenant.clone(),
-        cell: route.cell.clone(),
-        generation: route.generation,
-        entrance: entrance.clone(),
-        by,
-    })
+/// Where a tenant's seat is entered.
+pub fn place(seat: Seat, surface: Surface, by: By, view: &View) -> Result<Placement, Refusal> {
+    let entrance = view.entrance(&seat.cell, surface).ok_or(Refusal::CellUnavailable)?.clone();
+    let Seat { tenant, cell, generation } = seat;
+    Ok(Placement { tenant, cell, generation, entrance, by })
 }

@@ -1,6 +1,6 @@
 use contracts::Claims;
 use contracts::claims::Revocation;
-use contracts::routing::{CellEndpoint, Table};
+use contracts::routing::{CellEndpoint, Route, Table};
 
 use super::*;
 use crate::token::tests::{NOW, claims, keys, sign};

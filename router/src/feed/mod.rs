@@ -192,9 +192,9 @@ where
 
 /// Puts a snapshot on its shelf off the runtime's threads. A disk that fails is reported; serving
 /// goes on from memory.
-async fn keep(shelf: &crate::shelf::Shelf, version: u64, payload: Vec<u8>) {
+async fn keep(shelf: &crate::shelf::Shelf, version: u64, payload: impl AsRef<[u8]> + Send + 'static) {
     let shelf = shelf.clone();
-    match tokio::task::spawn_blocking(move || shelf.put(version, &payload)).await {
+    match tokio::task::spawn_blocking(move || shelf.put(version, payload.as_ref())).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "cannot keep a snapshot on disk"),
         Err(error) => tracing::error!(%error, "keeping a snapshot failed"),

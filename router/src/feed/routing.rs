@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use contracts::routing::FeedLine;
+use tokio::task::JoinHandle;
 
 use super::lines::Lines;
 use super::{Backoff, Complaint, FeedError, Feeds, Source, keep};
 use crate::knowledge::Knowledge;
 use crate::metrics::FeedLabel;
-use crate::shelf::Kind;
-use crate::table::{Follower, StepError};
+use crate::shelf::{Kind, Shelf};
+use crate::table::{Follower, StepError, View};
 
 const NAME: &str = "routing";
-/// Least time between two snapshots on disk.
+/// Least time between two snapshots on disk, and how much longer than packing one it is.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
+const KEEP_SHARE: u32 = 20;
 
 #[derive(Clone)]
 pub struct Routing {
@@ -28,8 +30,14 @@ struct Session {
     follower: Follower,
     /// The table served differs from the one on disk.
     unkept: bool,
-    kept: Instant,
+    /// Not before then is the next one kept.
+    next: Instant,
+    /// The table that is being packed and put on disk.
+    packing: Option<JoinHandle<Packing>>,
 }
+
+/// A packed table, if it came to that, and how long it took.
+type Packing = (Option<View>, Duration);
 
 impl Routing {
     pub fn new(feeds: &Feeds) -> Self {
@@ -60,37 +68,38 @@ impl Routing {
     }
 
     async fn session(&self, whole: bool, backoff: &mut Backoff, complaint: &mut Complaint) -> Result<(), FeedError> {
-        let follower = Follower::new(self.knowledge.view().table().clone());
-        let path = match follower.version() {
+        let follower = Follower::new(self.knowledge.view().as_ref().clone());
+        let path = match follower.view().version() {
             version if version > 0 && !whole => format!("/internal/v1/routing?since={version}"),
             _ => "/internal/v1/routing".into(),
         };
         let mut response = self.source.get(&path, self.stale).await?;
-        let mut session = Session { follower, unkept: false, kept: Instant::now() - KEEP_EVERY };
+        let mut session = Session { follower, unkept: false, next: Instant::now(), packing: None };
         let mut lines = Lines::new(Kind::Routing.bound());
-        loop {
-            let patience = if session.unkept { KEEP_EVERY } else { self.stale };
-            let chunk = match tokio::time::timeout(patience, response.chunk()).await {
-                Ok(chunk) => chunk?,
-                Err(_) if session.unkept => {
-                    self.keep(&mut session).await;
-                    continue;
-                }
-                Err(_) => return Err(FeedError::Silent),
+        let outcome = loop {
+            let chunk = tokio::select! {
+                chunk = tokio::time::timeout(self.stale, response.chunk()) => chunk,
+                () = self.keep(&mut session) => continue,
             };
-            let Some(chunk) = chunk else {
-                self.keep(&mut session).await;
-                return Ok(());
+            let chunk = match chunk {
+                Ok(Ok(Some(chunk))) => chunk,
+                Ok(Ok(None)) => break Ok(()),
+                Ok(Err(error)) => break Err(error.into()),
+                Err(_) => break Err(FeedError::Silent),
             };
             self.knowledge.hear();
-            let outcome = self.apply(&mut session, lines.push(&chunk)?);
-            if session.unkept && session.kept.elapsed() >= KEEP_EVERY {
-                self.keep(&mut session).await;
+            let outcome = lines.push(&chunk).and_then(|lines| self.apply(&mut session, lines));
+            if outcome.is_err() {
+                break outcome;
             }
-            outcome?;
             backoff.reset();
             complaint.over(NAME);
+        };
+        while session.unkept || session.packing.is_some() {
+            session.next = Instant::now();
+            self.keep(&mut session).await;
         }
+        outcome
     }
 
     /// Applies what came in one piece and serves the result, also when a later line is bad.
@@ -105,23 +114,61 @@ impl Routing {
                 break;
             }
         }
-        if let Some(view) = session.follower.take(&self.knowledge.view())? {
-            tracing::info!(version = view.version(), tenants = view.table().routes.len(), "routing table");
-            self.knowledge.replace_view(view);
-            session.unkept = true;
-        }
+        session.unkept |= self.serve(session);
         outcome
     }
 
+    fn serve(&self, session: &mut Session) -> bool {
+        let Some(view) = session.follower.take() else { return false };
+        tracing::info!(version = view.version(), tenants = view.tenants(), "routing table");
+        self.knowledge.replace_view(view);
+        true
+    }
+
+    /// Does the next thing there is to do for the copy on disk; waits for ever when there is none. May be
+    /// dropped at any point and called again.
     async fn keep(&self, session: &mut Session) {
-        if !std::mem::take(&mut session.unkept) {
-            return;
+        if session.packing.is_none() {
+            if !session.unkept {
+                return std::future::pending().await;
+            }
+            tokio::time::sleep_until(session.next.into()).await;
+            session.unkept = false;
+            session.packing =
+                Some(tokio::spawn(pack(session.follower.to_pack(), self.knowledge.shelves.routing.clone())));
         }
-        session.kept = Instant::now();
-        let view = self.knowledge.view();
-        match serde_json::to_vec(view.table()) {
-            Ok(payload) => keep(&self.knowledge.shelves.routing, view.version(), payload).await,
-            Err(error) => tracing::error!(%error, "the table has no JSON form"),
+        let Some(packing) = &mut session.packing else { return };
+        let (packed, took) = packing.await.unwrap_or_default();
+        session.packing = None;
+        session.next = Instant::now() + KEEP_EVERY.max(took * KEEP_SHARE);
+        if let Some(packed) = packed {
+            match session.follower.packed(packed) {
+                Ok(()) => self.serve(session),
+                Err(error) => {
+                    tracing::error!(%error, "a packed table is not the one it was packed from");
+                    false
+                }
+            };
+        }
+    }
+}
+
+/// Packs a table and keeps it; away from the threads that serve requests.
+async fn pack(view: View, shelf: Shelf) -> Packing {
+    let begun = Instant::now();
+    let packed = tokio::task::spawn_blocking(move || view.repacked()).await;
+    match packed {
+        Ok(Ok(view)) => {
+            keep(&shelf, view.version(), view.bytes().clone()).await;
+            (Some(view), begun.elapsed())
+        }
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the table cannot be packed");
+            (None, begun.elapsed())
+        }
+        Err(error) => {
+            tracing::error!(%error, "the table was not packed to the end");
+            (None, begun.elapsed())
         }
     }
 }

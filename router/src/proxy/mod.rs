@@ -108,14 +108,14 @@ impl Proxy {
             if !knowledge.reach(&tried.tenant, required, self.shared.limits.placement()).await {
                 return Err(Refusal::Moving);
             }
-        } else if knowledge.view().by_tenant(&tried.tenant).is_some_and(|route| route.generation == tried.generation) {
+        } else if knowledge.view().by_tenant(&tried.tenant).is_some_and(|seat| seat.generation == tried.generation) {
             // The cell is behind: it has not heard of the placement itself.
             let next = Generation(tried.generation.0.saturating_add(1));
             knowledge.reach(&tried.tenant, next, CELL_PATIENCE).await;
         }
         let view = knowledge.view();
-        let route = view.by_tenant(&tried.tenant).ok_or(Refusal::UnknownTenant)?;
-        place(route, self.door.surface(), tried.by, &view).map(Destination::Cell)
+        let seat = view.by_tenant(&tried.tenant).ok_or(Refusal::UnknownTenant)?;
+        place(seat, self.door.surface(), tried.by, &view).map(Destination::Cell)
     }
 }
 

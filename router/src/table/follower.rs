@@ -1,6 +1,6 @@
 //! The follower of the routing log: one line in, the table moves on or stays.
 
-use contracts::routing::{ApplyError, FeedLine, Table};
+use contracts::routing::{ApplyError, Change, FeedLine};
 
 use super::{TableError, View};
 
@@ -18,57 +18,74 @@ pub enum StepError {
 /// Holds the table while lines are applied to it. Deterministic; knows no clock and no transport.
 #[derive(Debug, Default)]
 pub struct Follower {
-    table: Table,
+    view: View,
     changed: bool,
+    /// What has been applied since a table was last given out to be packed.
+    since_packed: Vec<(u64, Change)>,
 }
 
 impl Follower {
-    pub fn new(table: Table) -> Self {
-        Self { table, changed: false }
+    pub fn new(view: View) -> Self {
+        Self { view, ..Self::default() }
     }
 
-    pub fn version(&self) -> u64 {
-        self.table.version
+    pub fn view(&self) -> &View {
+        &self.view
     }
 
     /// Applies one line.
     pub fn step(&mut self, line: FeedLine) -> Result<(), StepError> {
         match line {
             FeedLine::Snapshot { table } => {
-                self.table.may_become(&table).map_err(TableError::from)?;
-                // Checked as a whole before it takes the old one's place.
-                let table = View::new(table)?.table;
-                self.changed |= table != self.table;
-                self.table = table;
+                self.view.may_become(&table).map_err(TableError::from)?;
+                if !self.view.is(&table) {
+                    self.view = View::new(table)?;
+                    self.since_packed.clear();
+                    self.changed = true;
+                }
                 Ok(())
             }
-            FeedLine::Delta { version, .. } if version <= self.table.version => Ok(()),
-            FeedLine::Delta { version, change } => match self.table.apply(version, &change) {
+            FeedLine::Delta { version, .. } if version <= self.view.version() => Ok(()),
+            FeedLine::Delta { version, change } => match self.view.apply(version, &change) {
                 Ok(()) => {
+                    self.since_packed.push((version, change));
                     self.changed = true;
                     Ok(())
                 }
-                Err(error) => Err(StepError::Lost(error)),
+                // The log itself is right: what does not fit it is this table.
+                Err(TableError::Rule(error)) => Err(StepError::Lost(error)),
+                Err(other) => Err(StepError::Refused(other)),
             },
-            FeedLine::Heartbeat { version } if version > self.table.version => {
-                Err(StepError::Lost(ApplyError::Gap { have: self.table.version, got: version }))
+            FeedLine::Heartbeat { version } if version > self.view.version() => {
+                Err(StepError::Lost(ApplyError::Gap { have: self.view.version(), got: version }))
             }
             FeedLine::Heartbeat { .. } => Ok(()),
         }
     }
 
-    /// The table as a view, if it changed since it was last taken. A table that cannot be viewed
-    /// (an address that is none) is given up and the caller's last good one comes back.
-    pub fn take(&mut self, last_good: &View) -> Result<Option<View>, TableError> {
-        if !std::mem::take(&mut self.changed) {
-            return Ok(None);
-        }
-        match View::new(self.table.clone()) {
-            Ok(view) => Ok(Some(view)),
-            Err(error) => {
-                self.table = last_good.table().clone();
-                Err(error)
+    /// The table, if it changed since it was last taken.
+    pub fn take(&mut self) -> Option<View> {
+        std::mem::take(&mut self.changed).then(|| self.view.clone())
+    }
+
+    /// The table as it is now, to be packed elsewhere and given back to [`Self::packed`].
+    pub fn to_pack(&mut self) -> View {
+        self.since_packed.clear();
+        self.view.clone()
+    }
+
+    /// Goes on from a table that was packed meanwhile. One that another table has overtaken is let go.
+    pub fn packed(&mut self, mut packed: View) -> Result<(), TableError> {
+        let caught_up = |packed: &View| packed.version() == self.view.version();
+        for (version, change) in &self.since_packed {
+            if *version > packed.version() {
+                packed.apply(*version, change)?;
             }
         }
+        if caught_up(&packed) {
+            self.view = packed;
+            self.changed = true;
+        }
+        Ok(())
     }
 }

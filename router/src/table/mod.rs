@@ -1,17 +1,26 @@
-//! The routing table as requests read it: whole, indexed, immutable.
+//! The routing table as requests read it: a packed table, and what has changed since it was packed.
+//!
+//! Invariants: a view never changes, so that reading takes no lock; its copy costs nothing; a change costs the
+//! same in a table of ten tenants and of ten million.
 
+mod changes;
 mod follower;
+mod hash;
+mod pack;
+mod packed;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use contracts::routing::{ApplyError, Route, Table};
+use bytes::Bytes;
+use contracts::routing::{ApplyError, CellEndpoint, Route, Table};
 use contracts::services::{GATEWAY, SQL_BI_GATEWAY};
-use contracts::{CellId, TenantId};
+use contracts::{CellId, Generation, TenantId};
 
 pub use follower::{Follower, StepError};
+use packed::{Front, Housing, Packed, Record};
 
 /// Why a table was refused; the last good one stays.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,12 +44,6 @@ pub struct Entrance {
     pub name: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Endpoints {
-    http: Entrance,
-    flight: Entrance,
-}
-
 /// The surface of a cell a request goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Surface {
@@ -48,77 +51,169 @@ pub enum Surface {
     Flight,
 }
 
-/// A table with its indexes.
-#[derive(Debug, Default)]
+/// Where a tenant lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seat {
+    pub tenant: TenantId,
+    pub cell: CellId,
+    pub generation: Generation,
+}
+
+#[derive(Debug, Clone)]
+struct Cell {
+    endpoint: CellEndpoint,
+    http: Entrance,
+    flight: Entrance,
+    tenants: u64,
+}
+
+/// A table at one version.
+#[derive(Debug, Clone, Default)]
 pub struct View {
-    table: Table,
-    hosts: HashMap<Box<str>, TenantId>,
-    endpoints: HashMap<CellId, Endpoints>,
+    version: u64,
+    packed: Arc<Packed>,
+    cells: imbl::OrdMap<CellId, Cell>,
+    /// Tenants that are not as they were packed; `None` where one is gone.
+    routes: imbl::HashMap<TenantId, Option<Arc<Route>>>,
+    /// Every host that such a tenant had or has.
+    hosts: imbl::HashMap<String, Option<Arc<Route>>>,
+    tenants: u64,
+}
+
+impl Cell {
+    fn new(endpoint: CellEndpoint, tenants: u64) -> Result<Self, TableError> {
+        let entrance = |address: &str, service: &str| {
+            let address = address.parse().map_err(|_| TableError::Address(endpoint.cell.clone()))?;
+            Ok::<_, TableError>(Entrance { address, name: format!("{service}.{}.cytoplane.internal", endpoint.cell) })
+        };
+        let (http, flight) = (entrance(&endpoint.http, GATEWAY)?, entrance(&endpoint.flight, SQL_BI_GATEWAY)?);
+        Ok(Self { endpoint, http, flight, tenants })
+    }
 }
 
 impl View {
-    /// Checks every invariant and builds the indexes.
+    /// Checks every invariant of a table that came from outside, and packs it.
     pub fn new(table: Table) -> Result<Self, TableError> {
         table.validate()?;
-        let mut endpoints = HashMap::with_capacity(table.cells.len());
-        for (cell, endpoint) in &table.cells {
-            if cell != &endpoint.cell {
-                return Err(TableError::Misfiled(cell.to_string()));
-            }
-            let entrance = |address: &str, service: &str| {
-                let address = address.parse().map_err(|_| TableError::Address(cell.clone()))?;
-                Ok::<_, TableError>(Entrance { address, name: format!("{service}.{cell}.cytoplane.internal") })
-            };
-            let both = Endpoints {
-                http: entrance(&endpoint.http, GATEWAY)?,
-                flight: entrance(&endpoint.flight, SQL_BI_GATEWAY)?,
-            };
-            endpoints.insert(cell.clone(), both);
+        if let Some((cell, _)) = table.cells.iter().find(|(cell, endpoint)| **cell != endpoint.cell) {
+            return Err(TableError::Misfiled(cell.to_string()));
         }
-        let mut hosts = HashMap::with_capacity(table.routes.len());
         for (tenant, route) in &table.routes {
             if tenant != &route.tenant {
                 return Err(TableError::Misfiled(tenant.to_string()));
             }
-            for host in &route.hosts {
-                if crate::target::host_of(host.as_bytes()).as_deref() != Some(host.as_str()) {
-                    return Err(TableError::Host(host.clone()));
-                }
-                hosts.insert(host.clone().into_boxed_str(), tenant.clone());
-            }
+            route.hosts.iter().try_for_each(|host| canonical(host))?;
         }
-        Ok(Self { table, hosts, endpoints })
+        Self::of(table.version, table.cells.into_values(), table.routes.into_values())
+    }
+
+    /// Packs routes whose tenants and hosts are each there once, and canonical.
+    pub fn of(
+        version: u64,
+        cells: impl Iterator<Item = CellEndpoint>,
+        mut routes: impl Iterator<Item = Route>,
+    ) -> Result<Self, TableError> {
+        let sample: Vec<Route> = routes.by_ref().take(SAMPLE).collect();
+        let cells = cells.map(|endpoint| Housing { endpoint, tenants: 0 }).collect();
+        let front = Front { cells, endings: pack::endings(&sample) };
+        Self::over(pack::pack(version, rand::random(), front, sample.into_iter().chain(routes))?)
     }
 
     /// A view out of a snapshot file's payload.
-    pub fn read(version: u64, payload: &[u8]) -> Result<Self, TableError> {
-        let table: Table = serde_json::from_slice(payload).map_err(|e| TableError::Shape(e.to_string()))?;
-        if table.version != version {
-            return Err(TableError::Shape(format!("version {} in a file of version {version}", table.version)));
+    pub fn read(version: u64, payload: Bytes) -> Result<Self, TableError> {
+        let packed = Packed::open(payload)?;
+        packed.check()?;
+        if packed.version() != version {
+            return Err(TableError::Shape(format!("version {} in a file of version {version}", packed.version())));
         }
-        Self::new(table)
+        Self::over(packed)
     }
 
-    pub fn by_host(&self, host: &str) -> Option<&Route> {
-        self.hosts.get(host).and_then(|tenant| self.table.routes.get(tenant))
+    fn over(packed: Packed) -> Result<Self, TableError> {
+        let mut cells = imbl::OrdMap::new();
+        for Housing { endpoint, tenants } in packed.cells() {
+            cells.insert(endpoint.cell.clone(), Cell::new(endpoint.clone(), *tenants)?);
+        }
+        let (version, tenants) = (packed.version(), packed.tenants());
+        Ok(Self { version, packed: Arc::new(packed), cells, tenants, ..Self::default() })
     }
 
-    pub fn by_tenant(&self, tenant: &TenantId) -> Option<&Route> {
-        self.table.routes.get(tenant)
+    /// The same table with nothing changed since it was packed: its bytes are what a snapshot holds.
+    pub fn repacked(&self) -> Result<Self, TableError> {
+        Self::of(self.version, self.cells().cloned(), self.routes())
     }
 
-    pub fn entrance(&self, cell: &CellId, surface: Surface) -> Option<&Entrance> {
-        self.endpoints.get(cell).map(|both| match surface {
-            Surface::Http => &both.http,
-            Surface::Flight => &both.flight,
-        })
-    }
-
-    pub fn table(&self) -> &Table {
-        &self.table
+    /// What lies on disk for the table as it was packed.
+    pub fn bytes(&self) -> &Bytes {
+        self.packed.bytes()
     }
 
     pub fn version(&self) -> u64 {
-        self.table.version
+        self.version
+    }
+
+    pub fn tenants(&self) -> u64 {
+        self.tenants
+    }
+
+    pub fn cells(&self) -> impl Iterator<Item = &CellEndpoint> {
+        self.cells.values().map(|cell| &cell.endpoint)
+    }
+
+    pub fn by_host(&self, host: &str) -> Option<Seat> {
+        match self.hosts.get(host) {
+            Some(changed) => changed.as_deref().map(Seat::of),
+            None => self.packed.by_host(host).and_then(Seat::packed),
+        }
+    }
+
+    pub fn by_tenant(&self, tenant: &TenantId) -> Option<Seat> {
+        match self.routes.get(tenant) {
+            Some(changed) => changed.as_deref().map(Seat::of),
+            None => self.packed.by_tenant(tenant.as_str()).and_then(Seat::packed),
+        }
+    }
+
+    /// All that is known of a tenant.
+    pub fn route(&self, tenant: &TenantId) -> Option<Route> {
+        match self.routes.get(tenant) {
+            Some(changed) => changed.as_deref().cloned(),
+            None => self.packed.by_tenant(tenant.as_str()).and_then(|record| record.route()),
+        }
+    }
+
+    pub fn entrance(&self, cell: &CellId, surface: Surface) -> Option<&Entrance> {
+        self.cells.get(cell).map(|cell| match surface {
+            Surface::Http => &cell.http,
+            Surface::Flight => &cell.flight,
+        })
+    }
+
+    /// Every route, in no order.
+    pub fn routes(&self) -> impl Iterator<Item = Route> {
+        let packed = self.packed.records().filter_map(|record| record.route());
+        let kept = packed.filter(|route| !self.routes.contains_key(&route.tenant));
+        kept.chain(self.routes.values().filter_map(|route| route.as_deref().cloned()))
+    }
+}
+
+/// Routes that are looked at for what hosts have in common.
+const SAMPLE: usize = 10_000;
+
+fn canonical(host: &str) -> Result<(), TableError> {
+    match crate::target::host_of(host.as_bytes()) {
+        Some(known) if known == host => Ok(()),
+        _ => Err(TableError::Host(host.to_owned())),
+    }
+}
+
+impl Seat {
+    fn of(route: &Route) -> Self {
+        Self { tenant: route.tenant.clone(), cell: route.cell.clone(), generation: route.generation }
+    }
+
+    fn packed(record: Record<'_>) -> Option<Self> {
+        let tenant = TenantId::new(record.tenant).ok()?;
+        Some(Self { tenant, cell: record.cell.clone(), generation: record.generation })
     }
 }

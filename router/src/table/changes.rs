@@ -1,0 +1,130 @@
+//! How a view moves on: one change of the log, or another table in its place.
+
+use std::sync::Arc;
+
+use contracts::CellId;
+use contracts::routing::{ApplyError, Change, Route, Table};
+
+use super::{Cell, TableError, View, canonical};
+
+impl View {
+    /// Applies the change that leads to `version`, or leaves the table as it was.
+    pub fn apply(&mut self, version: u64, change: &Change) -> Result<(), TableError> {
+        if version != self.version + 1 {
+            return Err(ApplyError::Gap { have: self.version, got: version }.into());
+        }
+        match change {
+            Change::CellUpserted { endpoint } => {
+                let tenants = self.cells.get(&endpoint.cell).map_or(0, |cell| cell.tenants);
+                self.cells.insert(endpoint.cell.clone(), Cell::new(endpoint.clone(), tenants)?);
+            }
+            Change::CellRemoved { cell } => self.remove_cell(cell)?,
+            Change::TenantPlaced { route } => self.place(route)?,
+            Change::TenantRemoved { tenant } => {
+                if let Some(old) = self.route(tenant) {
+                    self.forget(&old);
+                    self.routes.insert(tenant.clone(), None);
+                }
+            }
+        }
+        self.version = version;
+        Ok(())
+    }
+
+    fn remove_cell(&mut self, cell: &CellId) -> Result<(), TableError> {
+        if self.cells.get(cell).is_some_and(|known| known.tenants > 0)
+            && let Some(route) = self.routes().find(|route| &route.cell == cell)
+        {
+            return Err(ApplyError::CellInUse { cell: cell.clone(), tenant: route.tenant }.into());
+        }
+        self.cells.remove(cell);
+        Ok(())
+    }
+
+    fn place(&mut self, route: &Route) -> Result<(), TableError> {
+        let (tenant, cell) = (route.tenant.clone(), route.cell.clone());
+        if route.hosts.is_empty() {
+            return Err(ApplyError::NoHost { tenant }.into());
+        }
+        if !self.cells.contains_key(&route.cell) {
+            return Err(ApplyError::UnknownCell { tenant, cell }.into());
+        }
+        let old = self.route(&route.tenant);
+        if let Some(old) = &old
+            && old.generation > route.generation
+        {
+            return Err(ApplyError::Backwards { tenant, have: old.generation, got: route.generation }.into());
+        }
+        for host in &route.hosts {
+            canonical(host)?;
+            if self.by_host(host).is_some_and(|holder| holder.tenant != route.tenant) {
+                return Err(ApplyError::HostTaken { host: host.clone() }.into());
+            }
+        }
+        if let Some(old) = old {
+            self.forget(&old);
+        }
+        let shared = Arc::new(route.clone());
+        for host in &route.hosts {
+            self.hosts.insert(host.clone(), Some(Arc::clone(&shared)));
+        }
+        self.routes.insert(tenant, Some(shared));
+        self.tenants += 1;
+        if let Some(cell) = self.cells.get_mut(&cell) {
+            cell.tenants += 1;
+        }
+        Ok(())
+    }
+
+    /// Takes a route out of every count and index but that of tenants.
+    fn forget(&mut self, old: &Route) {
+        for host in &old.hosts {
+            self.hosts.insert(host.clone(), None);
+        }
+        self.tenants = self.tenants.saturating_sub(1);
+        if let Some(cell) = self.cells.get_mut(&old.cell) {
+            cell.tenants = cell.tenants.saturating_sub(1);
+        }
+    }
+
+    /// Whether a table from the feed may take this one's place.
+    pub fn may_become(&self, offered: &Table) -> Result<(), ApplyError> {
+        if offered.version < self.version {
+            return Err(ApplyError::Older { have: self.version, got: offered.version });
+        }
+        if offered.version == self.version && self.version > 0 && !self.is(offered) {
+            return Err(ApplyError::Differs(self.version));
+        }
+        let had = usize::try_from(self.tenants).unwrap_or(usize::MAX);
+        let mut lost = 0;
+        for route in self.routes() {
+            match offered.routes.get(&route.tenant) {
+                None => lost += 1,
+                Some(new) if new.generation < route.generation => {
+                    let Route { tenant, generation: have, .. } = route;
+                    return Err(ApplyError::Backwards { tenant, have, got: new.generation });
+                }
+                Some(_) => {}
+            }
+        }
+        // A log that is followed closely loses tenants one delta at a time. A snapshot that loses all
+        // of them, or more than a handful and 1 %, is a broken source rather than many farewells.
+        if lost > 0 && (lost == had || lost > (had / 100).max(16)) {
+            return Err(ApplyError::Implausible { had, lost });
+        }
+        Ok(())
+    }
+
+    /// Whether the table says the same.
+    pub fn is(&self, table: &Table) -> bool {
+        self.version == table.version
+            && self.cells().eq(table.cells.values())
+            && self.tenants == table.routes.len() as u64
+            && self.routes().all(|route| table.routes.get(&route.tenant) == Some(&route))
+    }
+
+    /// Changes since the table was packed, by tenants touched.
+    pub fn changed(&self) -> usize {
+        self.routes.len()
+    }
+}

@@ -1,0 +1,174 @@
+//! Packing routes into a block.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use contracts::CellId;
+use contracts::routing::{ApplyError, Route};
+
+use super::TableError;
+use super::hash::{Hash, Hasher};
+use super::packed::{Front, HEADER, Packed, SLOT};
+
+/// Endings worth an index: each is tried for every host that is looked up.
+const MOST_ENDINGS: usize = 8;
+/// A slot in four stays empty, so that a probe is short.
+const SLOTS_PER_NAME: (u64, u64) = (4, 3);
+
+/// The endings that most hosts share, commonest first.
+pub(super) fn endings(routes: &[Route]) -> Vec<String> {
+    let mut counts: HashMap<&str, u64> = HashMap::new();
+    for route in routes {
+        for host in &route.hosts {
+            if let Some(ending) = ending(route, host) {
+                *counts.entry(ending).or_default() += 1;
+            }
+        }
+    }
+    let mut counts: Vec<(&str, u64)> = counts.into_iter().collect();
+    counts.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    counts.into_iter().take(MOST_ENDINGS).map(|(ending, _)| ending.to_owned()).collect()
+}
+
+/// What follows the tenant's name in its host.
+fn ending<'a>(route: &Route, host: &'a str) -> Option<&'a str> {
+    host.strip_prefix(route.tenant.as_str()).filter(|ending| ending.starts_with('.'))
+}
+
+/// Packs routes whose tenants and hosts are each there once.
+pub(super) fn pack(
+    version: u64,
+    seed: u64,
+    front: Front,
+    routes: impl Iterator<Item = Route>,
+) -> Result<Packed, TableError> {
+    let mut packer = Packer::new(seed, front)?;
+    for route in routes {
+        packer.add(&route)?;
+    }
+    Packed::open(packer.finish(version, seed)?)
+}
+
+struct Packer {
+    front: Front,
+    cells: HashMap<CellId, u16>,
+    hasher: Hasher,
+    records: Vec<u8>,
+    tenants: Vec<(Hash, u32)>,
+    hosts: Vec<(Hash, u32)>,
+}
+
+fn too_large() -> TableError {
+    TableError::Shape("it is too large".to_owned())
+}
+
+impl Packer {
+    fn new(seed: u64, mut front: Front) -> Result<Self, TableError> {
+        let mut cells = HashMap::new();
+        for (index, housing) in front.cells.iter_mut().enumerate() {
+            housing.tenants = 0;
+            cells.insert(housing.endpoint.cell.clone(), u16::try_from(index).map_err(|_| too_large())?);
+        }
+        let hasher = Hasher::new(seed);
+        Ok(Self { front, cells, hasher, records: Vec::new(), tenants: Vec::new(), hosts: Vec::new() })
+    }
+
+    fn add(&mut self, route: &Route) -> Result<(), TableError> {
+        let offset = u32::try_from(self.records.len()).map_err(|_| too_large())?;
+        let cell = self.cells.get(&route.cell);
+        let Some((cell, housing)) = cell.and_then(|at| Some((at, self.front.cells.get_mut(usize::from(*at))?))) else {
+            let (tenant, cell) = (route.tenant.clone(), route.cell.clone());
+            return Err(ApplyError::UnknownCell { tenant, cell }.into());
+        };
+        housing.tenants += 1;
+        self.records.extend_from_slice(&cell.to_le_bytes());
+        varint(&mut self.records, route.generation.0);
+        text(&mut self.records, route.tenant.as_str())?;
+        varint(&mut self.records, route.hosts.len() as u64);
+        self.tenants.push((self.hasher.hash(route.tenant.as_str()), offset));
+        for host in &route.hosts {
+            let index = ending(route, host).and_then(|own| self.front.endings.iter().position(|known| known == own));
+            match index.and_then(|index| u8::try_from(index).ok()) {
+                Some(index) => self.records.extend_from_slice(&[0, index]),
+                None => {
+                    text(&mut self.records, host)?;
+                    self.hosts.push((self.hasher.hash(host), offset));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self, version: u64, seed: u64) -> Result<Bytes, TableError> {
+        let front = serde_json::to_vec(&self.front).map_err(|error| TableError::Shape(error.to_string()))?;
+        let counts = [slots(self.tenants.len()), slots(self.hosts.len())];
+        let mut header = [
+            version,
+            seed,
+            self.tenants.len() as u64,
+            front.len() as u64,
+            self.records.len() as u64,
+            counts[0],
+            counts[1],
+            0,
+        ];
+        let begin = HEADER + front.len() + self.records.len();
+        let room = counts.iter().sum::<u64>().checked_mul(SLOT as u64).and_then(|room| usize::try_from(room).ok());
+        let mut block = Vec::with_capacity(begin + room.ok_or_else(too_large)?);
+        block.resize(HEADER, 0);
+        block.extend_from_slice(&front);
+        block.extend_from_slice(&self.records);
+        block.resize(begin + room.unwrap_or_default(), 0);
+        let (tenants, hosts) = block
+            .get_mut(begin..)
+            .and_then(|slots| slots.split_at_mut_checked(usize::try_from(counts[0]).ok()? * SLOT))
+            .ok_or_else(too_large)?;
+        let longest = [insert(tenants, &self.tenants), insert(hosts, &self.hosts)];
+        header[7] = longest.into_iter().try_fold(0, |most, one| one.map(|one| most.max(one))).ok_or_else(too_large)?;
+        for (place, number) in block.chunks_exact_mut(8).zip(header) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        Ok(block.into())
+    }
+}
+
+fn slots(names: usize) -> u64 {
+    (names as u64 * SLOTS_PER_NAME.0).div_ceil(SLOTS_PER_NAME.1)
+}
+
+/// Fills the slots; the longest way that any name is from its place.
+fn insert(slots: &mut [u8], names: &[(Hash, u32)]) -> Option<u64> {
+    let count = (slots.len() / SLOT) as u64;
+    let mut longest = 0;
+    for (hash, offset) in names {
+        let mut step = 0;
+        loop {
+            let at = usize::try_from(hash.place(count, step)?).ok()? * SLOT;
+            let slot = slots.get_mut(at..at + SLOT)?;
+            if slot.iter().all(|byte| *byte == 0) {
+                slot.copy_from_slice(&hash.slot(*offset)?.to_le_bytes());
+                break;
+            }
+            step += 1;
+        }
+        longest = longest.max(step);
+    }
+    Some(longest)
+}
+
+/// At most 255 bytes, as every name of the domain system is.
+fn text(records: &mut Vec<u8>, text: &str) -> Result<(), TableError> {
+    let length = u8::try_from(text.len()).ok().filter(|length| *length > 0);
+    records.push(length.ok_or_else(|| TableError::Host(text.to_owned()))?);
+    records.extend_from_slice(text.as_bytes());
+    Ok(())
+}
+
+fn varint(records: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        // The seven low bits and the mark that more come.
+        records.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    records.push(number as u8);
+}
