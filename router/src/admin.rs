@@ -9,6 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
+use contracts::TenantId;
 use parking_lot::Mutex;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
@@ -113,7 +114,7 @@ async fn explain(State(seen): State<Seen>, Path(asked): Path<String>) -> Respons
     let view = knowledge.view();
     let decision = if rules.global_hosts.contains(&host) {
         json!({ "rule": "global host", "to": "global", "flight": "placed by token" })
-    } else if let Some(route) = view.by_host(&host).and_then(|seat| view.route(&seat.tenant)) {
+    } else if let Some(route) = view.by_host(&host).and_then(|seat| view.route(&TenantId::new(seat.tenant).ok()?)) {
         let address =
             |surface| view.entrance(&route.cell, surface).map(|e| json!({ "address": e.address, "name": e.name }));
         json!({

@@ -167,10 +167,10 @@ fn names_nobody(host: &str, facts: Facts<'_>, rules: &Rules) -> bool {
     host.ends_with(&rules.tenant_suffix) || facts.authorization.is_none()
 }
 
-fn by_host(seat: Seat, facts: Facts<'_>, known: Known<'_>) -> Result<Destination, Refusal> {
+fn by_host(seat: Seat<'_>, facts: Facts<'_>, known: Known<'_>) -> Result<Destination, Refusal> {
     // A preflight carries no credentials by its nature; the cell's gateway answers it.
     let preflight = facts.options && facts.authorization.is_none();
-    if !preflight && tenant_of_token(facts, known)?.as_ref() != Some(&seat.tenant) {
+    if !preflight && tenant_of_token(facts, known)?.is_none_or(|tenant| tenant.as_str() != seat.tenant) {
         return Err(Refusal::OtherTenant);
     }
     place(seat, facts.door.surface(), By::Host, known.view).map(Destination::Cell)
@@ -200,8 +200,8 @@ fn bearer(header: &[u8]) -> Option<&str> {
 }
 
 /// Where a tenant's seat is entered.
-pub fn place(seat: Seat, surface: Surface, by: By, view: &View) -> Result<Placement, Refusal> {
-    let entrance = view.entrance(&seat.cell, surface).ok_or(Refusal::CellUnavailable)?.clone();
-    let Seat { tenant, cell, generation } = seat;
-    Ok(Placement { tenant, cell, generation, entrance, by })
+pub fn place(seat: Seat<'_>, surface: Surface, by: By, view: &View) -> Result<Placement, Refusal> {
+    let entrance = view.entrance(seat.cell, surface).ok_or(Refusal::CellUnavailable)?.clone();
+    let tenant = TenantId::new(seat.tenant).map_err(|_| Refusal::UnknownTenant)?;
+    Ok(Placement { tenant, cell: seat.cell.clone(), generation: seat.generation, entrance, by })
 }

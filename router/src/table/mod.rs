@@ -52,10 +52,10 @@ pub enum Surface {
 }
 
 /// Where a tenant lives.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seat {
-    pub tenant: TenantId,
-    pub cell: CellId,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seat<'a> {
+    pub tenant: &'a str,
+    pub cell: &'a CellId,
     pub generation: Generation,
 }
 
@@ -116,13 +116,15 @@ impl View {
         let sample: Vec<Route> = routes.by_ref().take(SAMPLE).collect();
         let cells = cells.map(|endpoint| Housing { endpoint, tenants: 0 }).collect();
         let front = Front { cells, endings: pack::endings(&sample) };
-        Self::over(pack::pack(version, rand::random(), front, sample.into_iter().chain(routes))?)
+        let packed = pack::pack(version, rand::random(), front, sample.into_iter().chain(routes))?;
+        // Once, here: from now on the seal vouches for it.
+        packed.check()?;
+        Self::over(packed)
     }
 
     /// A view out of a snapshot file's payload.
     pub fn read(version: u64, payload: Bytes) -> Result<Self, TableError> {
         let packed = Packed::open(payload)?;
-        packed.check()?;
         if packed.version() != version {
             return Err(TableError::Shape(format!("version {} in a file of version {version}", packed.version())));
         }
@@ -160,17 +162,17 @@ impl View {
         self.cells.values().map(|cell| &cell.endpoint)
     }
 
-    pub fn by_host(&self, host: &str) -> Option<Seat> {
+    pub fn by_host(&self, host: &str) -> Option<Seat<'_>> {
         match self.hosts.get(host) {
             Some(changed) => changed.as_deref().map(Seat::of),
-            None => self.packed.by_host(host).and_then(Seat::packed),
+            None => self.packed.by_host(host).map(Seat::packed),
         }
     }
 
-    pub fn by_tenant(&self, tenant: &TenantId) -> Option<Seat> {
+    pub fn by_tenant(&self, tenant: &TenantId) -> Option<Seat<'_>> {
         match self.routes.get(tenant) {
             Some(changed) => changed.as_deref().map(Seat::of),
-            None => self.packed.by_tenant(tenant.as_str()).and_then(Seat::packed),
+            None => self.packed.by_tenant(tenant.as_str()).map(Seat::packed),
         }
     }
 
@@ -207,13 +209,12 @@ fn canonical(host: &str) -> Result<(), TableError> {
     }
 }
 
-impl Seat {
-    fn of(route: &Route) -> Self {
-        Self { tenant: route.tenant.clone(), cell: route.cell.clone(), generation: route.generation }
+impl<'a> Seat<'a> {
+    fn of(route: &'a Route) -> Self {
+        Self { tenant: route.tenant.as_str(), cell: &route.cell, generation: route.generation }
     }
 
-    fn packed(record: Record<'_>) -> Option<Self> {
-        let tenant = TenantId::new(record.tenant).ok()?;
-        Some(Self { tenant, cell: record.cell.clone(), generation: record.generation })
+    fn packed(record: Record<'a>) -> Self {
+        Self { tenant: record.tenant, cell: record.cell, generation: record.generation }
     }
 }

@@ -163,7 +163,11 @@ fn agree(view: &View, model: &Table) {
         for ending in ["localhost", "example", "own.example"] {
             let host = format!("t{number}.{ending}");
             let holder = model.routes.values().find(|route| route.hosts.contains(&host));
-            assert_eq!(view.by_host(&host).map(|seat| seat.tenant), holder.map(|route| route.tenant.clone()), "{host}");
+            assert_eq!(
+                view.by_host(&host).map(|seat| seat.tenant),
+                holder.map(|route| route.tenant.as_str()),
+                "{host}"
+            );
         }
     }
 }
@@ -213,23 +217,25 @@ fn a_hundred_thousand_damaged_snapshots_are_refused() {
     assert!(refused > 95_000, "{refused}");
 }
 
-/// Damage that keeps the seal intact: the table's own checks must hold, and nothing may panic.
+/// Damage that keeps the seal intact: nothing panics or fails to end, and a tenant that is found
+/// is the one asked for.
 #[test]
-fn resealed_mutations_load_whole_or_not_at_all() {
+fn resealed_mutations_are_read_without_harm() {
     let view = populous();
+    let routes: Vec<Route> = view.routes().collect();
     let mut random = rand::rngs::StdRng::seed_from_u64(42);
+    let mut missed = 0;
     for _ in 0..3_000 {
         let damaged = damage(view.bytes(), &mut random);
         let Ok(read) = View::read(view.version(), damaged.into()) else { continue };
-        let mut tenants = 0;
-        for route in read.routes() {
-            tenants += 1;
-            assert!(read.entrance(&route.cell, Surface::Http).is_some());
-            assert!(route.hosts.iter().all(|host| read.by_host(host).is_some_and(|seat| seat.tenant == route.tenant)));
-            assert_eq!(read.by_tenant(&route.tenant).map(|seat| seat.generation), Some(route.generation));
+        for route in &routes {
+            let found = read.by_tenant(&route.tenant);
+            assert!(found.is_none_or(|seat| seat.tenant == route.tenant.as_str()));
+            missed += usize::from(found.is_none());
+            missed += route.hosts.iter().filter(|host| read.by_host(host).is_none()).count();
         }
-        assert_eq!(tenants, read.tenants());
     }
+    assert!(missed > 0, "no damage hit a slot or a record");
 }
 
 fn damage(bytes: &[u8], random: &mut impl Rng) -> Vec<u8> {
