@@ -6,6 +6,7 @@
 
 pub mod access_log;
 pub mod admin;
+mod block;
 pub mod config;
 pub mod connection;
 pub mod decision;

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use crate::block::Block;
+
 /// File layout: magic, format, kind, version, payload length, BLAKE3 of all the rest, payload.
 const MAGIC: &[u8; 8] = b"CYTOSNAP";
 const FORMAT: u16 = 1;
@@ -170,15 +172,15 @@ impl Shelf {
     }
 
     fn try_open<T>(&self, name: &Path, read: impl Fn(u64, Bytes) -> Result<T, String>) -> Result<T, String> {
-        let file = File::open(name).map_err(|e| e.to_string())?;
-        let most = (HEADER + self.kind.bound()) as u64;
-        let length = file.metadata().map_or(0, |file| file.len()).min(most);
-        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
-        file.take(most + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-        if bytes.len() as u64 > most {
+        let mut file = File::open(name).map_err(|e| e.to_string())?;
+        let most = HEADER + self.kind.bound();
+        let length = usize::try_from(file.metadata().map_err(|e| e.to_string())?.len()).unwrap_or(usize::MAX);
+        if length > most {
             return Err(SealError::TooLarge.to_string());
         }
-        let bytes = Bytes::from(bytes);
+        let mut bytes = Block::zeroed(length).map_err(|e| e.to_string())?;
+        file.read_exact(&mut bytes).map_err(|e| e.to_string())?;
+        let bytes = bytes.freeze();
         let (version, payload) = open(self.kind, &bytes).map_err(|e| e.to_string())?;
         // An older snapshot under a newer name would stand before the ones it is older than.
         if name != self.file(version) {

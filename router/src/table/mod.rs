@@ -35,6 +35,8 @@ pub enum TableError {
     Host(String),
     #[error("it is not a table: {0}")]
     Shape(String),
+    #[error("there is no memory for it: {0}")]
+    Memory(String),
 }
 
 /// Where a cell listens, and the name its certificate must carry.

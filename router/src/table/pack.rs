@@ -9,6 +9,7 @@ use contracts::routing::{ApplyError, Route};
 use super::TableError;
 use super::hash::{Hash, Hasher};
 use super::packed::{Front, HEADER, Packed, SLOT};
+use crate::block::Block;
 
 /// Endings worth an index: each is tried for every host that is looked up.
 const MOST_ENDINGS: usize = 8;
@@ -112,23 +113,23 @@ impl Packer {
             counts[1],
             0,
         ];
-        let begin = HEADER + front.len() + self.records.len();
         let room = counts.iter().sum::<u64>().checked_mul(SLOT as u64).and_then(|room| usize::try_from(room).ok());
-        let mut block = Vec::with_capacity(begin + room.ok_or_else(too_large)?);
-        block.resize(HEADER, 0);
-        block.extend_from_slice(&front);
-        block.extend_from_slice(&self.records);
-        block.resize(begin + room.unwrap_or_default(), 0);
-        let (tenants, hosts) = block
-            .get_mut(begin..)
-            .and_then(|slots| slots.split_at_mut_checked(usize::try_from(counts[0]).ok()? * SLOT))
-            .ok_or_else(too_large)?;
+        let before = HEADER + front.len() + self.records.len();
+        let length = room.and_then(|room| room.checked_add(before)).ok_or_else(too_large)?;
+        let mut block = Block::zeroed(length).map_err(|error| TableError::Memory(error.to_string()))?;
+        let (begin, slots) = block.split_at_mut_checked(before).ok_or_else(too_large)?;
+        let (for_front, for_records) =
+            begin.get_mut(HEADER..).and_then(|rest| rest.split_at_mut_checked(front.len())).ok_or_else(too_large)?;
+        for_front.copy_from_slice(&front);
+        for_records.copy_from_slice(&self.records);
+        let of_tenants = usize::try_from(counts[0]).map_err(|_| too_large())? * SLOT;
+        let (tenants, hosts) = slots.split_at_mut_checked(of_tenants).ok_or_else(too_large)?;
         let longest = [insert(tenants, &self.tenants), insert(hosts, &self.hosts)];
         header[7] = longest.into_iter().try_fold(0, |most, one| one.map(|one| most.max(one))).ok_or_else(too_large)?;
         for (place, number) in block.chunks_exact_mut(8).zip(header) {
             place.copy_from_slice(&number.to_le_bytes());
         }
-        Ok(block.into())
+        Ok(block.freeze())
     }
 }
 

@@ -44,10 +44,10 @@ fn view() -> View {
 fn a_host_leads_to_its_cells_pinned_entrance() {
     let view = view();
     let found = view.by_host("globex.localhost").unwrap();
-    let entrance = view.entrance(&found.cell, Surface::Flight).unwrap();
+    let entrance = view.entrance(found.cell, Surface::Flight).unwrap();
     assert_eq!(entrance.address, "127.0.2.2:50133".parse().unwrap());
     assert_eq!(entrance.name, "sql-bi-gateway.dedicated-1.cytoplane.internal");
-    assert_eq!(view.entrance(&found.cell, Surface::Http).unwrap().name, "gateway.dedicated-1.cytoplane.internal");
+    assert_eq!(view.entrance(found.cell, Surface::Http).unwrap().name, "gateway.dedicated-1.cytoplane.internal");
     assert!(view.by_host("nobody.localhost").is_none());
 }
 

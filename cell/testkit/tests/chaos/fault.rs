@@ -47,7 +47,7 @@ pub enum Broken {
     Processes(Vec<String>),
     Frozen(Vec<String>),
     Paced(JoinHandle<()>, Vec<String>),
-    Disk(PathBuf),
+    Disk(PathBuf, Dependency),
     Quota,
 }
 
@@ -153,7 +153,7 @@ fn fill(world: &World, on: Dependency) -> anyhow::Result<Broken> {
         .stderr(std::process::Stdio::null())
         .status()?;
     anyhow::ensure!(!status.success(), "{} is larger than a disk should be", disk.display());
-    Ok(Broken::Disk(ballast))
+    Ok(Broken::Disk(ballast, on))
 }
 
 impl Broken {
@@ -169,8 +169,14 @@ impl Broken {
                 let _ = pace.await;
                 world.site.signal(&names, Signal::SIGCONT)?;
             }
-            Broken::Disk(ballast) => {
+            Broken::Disk(ballast, on) => {
                 std::fs::remove_file(ballast)?;
+                if on == Dependency::Nats {
+                    // A stream that once failed to write refuses until its server is started again.
+                    let names = on.processes(world)?;
+                    world.site.kill(&names).await?;
+                    world.site.start_killed(&names).await?;
+                }
                 world.start_what_a_full_disk_ended(SHARED).await?;
             }
         }
