@@ -76,7 +76,7 @@ impl View {
         Ok(())
     }
 
-    /// Takes a route out of every count and index but that of tenants.
+    /// Takes a route out of the counts and out of the index of hosts.
     fn forget(&mut self, old: &Route) {
         for host in &old.hosts {
             self.hosts.insert(host.clone(), None);
@@ -121,10 +121,5 @@ impl View {
             && self.cells().eq(table.cells.values())
             && self.tenants == table.routes.len() as u64
             && self.routes().all(|route| table.routes.get(&route.tenant) == Some(&route))
-    }
-
-    /// Changes since the table was packed, by tenants touched.
-    pub fn changed(&self) -> usize {
-        self.routes.len()
     }
 }

@@ -144,6 +144,10 @@ impl View {
 
     /// The same table with nothing changed since it was packed: its bytes are what a snapshot holds.
     pub fn repacked(&self) -> Result<Self, TableError> {
+        // Every change has its version: a table that came whole is packed already.
+        if self.version == self.packed.version() {
+            return Ok(self.clone());
+        }
         Self::of(self.version, self.cells().cloned(), self.routes())
     }
 
