@@ -3,6 +3,8 @@
 use kit::config::{self, SettingsError};
 use serde::Deserialize;
 
+const A_DAY: u32 = 24 * 60 * 60;
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -20,9 +22,13 @@ pub struct Settings {
     pub max_tables_per_commit: usize,
     /// Hours an Idempotency-Key is remembered.
     pub idempotency_hours: u32,
-    /// Files that no table knows are deleted when nobody has changed them for so many hours; longer than any
+    /// Files that no table knows are deleted when nobody has changed them for so many seconds; longer than any
     /// writer takes from its first file to its commit.
-    pub orphan_hours: u32,
+    pub orphan_age_seconds: u32,
+    /// From a start until such files are looked for, in seconds.
+    pub orphan_first_look_seconds: u32,
+    /// Pause between two looks, in seconds.
+    pub orphan_pause_seconds: u32,
 }
 
 impl Default for Settings {
@@ -36,7 +42,9 @@ impl Default for Settings {
             max_tables_per_tenant: 20_000,
             max_tables_per_commit: 200,
             idempotency_hours: 24,
-            orphan_hours: 72,
+            orphan_age_seconds: 3 * A_DAY,
+            orphan_first_look_seconds: 10 * 60,
+            orphan_pause_seconds: A_DAY,
         }
     }
 }
@@ -52,7 +60,9 @@ impl config::Settings for Settings {
         config::positive(&[
             ("max_tables_per_commit", self.max_tables_per_commit as u64),
             ("idempotency_hours", u64::from(self.idempotency_hours)),
-            ("orphan_hours", u64::from(self.orphan_hours)),
+            ("orphan_age_seconds", u64::from(self.orphan_age_seconds)),
+            ("orphan_first_look_seconds", u64::from(self.orphan_first_look_seconds)),
+            ("orphan_pause_seconds", u64::from(self.orphan_pause_seconds)),
         ])
     }
 }

@@ -14,16 +14,13 @@ use crate::error::Result;
 use crate::ops::Catalog;
 use crate::store;
 
-const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// After a start, until orphans are looked for.
-const SETTLED: Duration = Duration::from_secs(10 * 60);
-
 /// Deletes what no table knows, tenant by tenant.
 pub fn collect_orphans(tasks: &Tasks, database: &Database, catalog: &Arc<Catalog>, placements: &Arc<Placements>) {
     let (database, catalog, placements) = (database.clone(), Arc::clone(catalog), Arc::clone(placements));
     let stopping = tasks.stopping();
     tasks.spawn("orphans", Policy::EndProcess, async move {
-        let mut pause = SETTLED;
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        let mut pause = seconds(catalog.settings().orphan_first_look_seconds);
         loop {
             tokio::select! {
                 () = stopping.cancelled() => return Ok(()),
@@ -35,7 +32,7 @@ pub fn collect_orphans(tasks: &Tasks, database: &Database, catalog: &Arc<Catalog
                     tracing::warn!(error = %kit::fault::chain(&error), "orphans are looked for later");
                 }
             }
-            pause = A_DAY;
+            pause = seconds(catalog.settings().orphan_pause_seconds);
         }
     });
 }
@@ -44,7 +41,7 @@ async fn collect(database: &Database, catalog: &Catalog, placements: &Placements
     let mut tx = database.begin_system().await?;
     let tenants = store::tenants(&mut tx).await?;
     tx.commit().await?;
-    let kept = time::Duration::hours(i64::from(catalog.settings().orphan_hours));
+    let kept = time::Duration::seconds(catalog.settings().orphan_age_seconds.into());
     let before = OffsetDateTime::now_utc().saturating_sub(kept);
     for tenant in tenants {
         // A tenant that lives elsewhere now is none of this cell's business.

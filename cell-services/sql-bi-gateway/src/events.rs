@@ -24,6 +24,9 @@ use crate::store;
 const RETRY: Duration = Duration::from_millis(500);
 /// Records written in one transaction.
 const TOGETHER: usize = 64;
+/// How long the first of them waits for others: what a record costs in Postgres, on the bus and in its consumers
+/// is paid per transaction, on the cores that run the next statement.
+const GATHER: Duration = Duration::from_millis(100);
 
 /// Hands out places for records.
 #[derive(Debug, Clone)]
@@ -67,6 +70,7 @@ impl Recorder {
 async fn write_until_the_last(database: &Database, mut receiver: mpsc::Receiver<Run>, stopping: &CancellationToken) {
     let mut waiting = Vec::with_capacity(TOGETHER);
     while receiver.recv_many(&mut waiting, TOGETHER).await > 0 {
+        gather(&mut receiver, &mut waiting, stopping).await;
         while let Some(left) = write_all(database, std::mem::take(&mut waiting)).await {
             if stopping.is_cancelled() {
                 tracing::error!(records = left.len(), "statement records are lost: the database is away at the stop");
@@ -77,6 +81,19 @@ async fn write_until_the_last(database: &Database, mut receiver: mpsc::Receiver<
                 () = tokio::time::sleep(RETRY) => {}
                 () = stopping.cancelled() => {}
             }
+        }
+    }
+}
+
+/// Adds what comes within [`GATHER`], unless it is enough before.
+async fn gather(receiver: &mut mpsc::Receiver<Run>, waiting: &mut Vec<Run>, stopping: &CancellationToken) {
+    let late = tokio::time::sleep(GATHER);
+    tokio::pin!(late);
+    while let Some(room) = TOGETHER.checked_sub(waiting.len()).filter(|room| *room > 0) {
+        tokio::select! {
+            () = &mut late => return,
+            () = stopping.cancelled() => return,
+            more = receiver.recv_many(waiting, room) => if more == 0 { return },
         }
     }
 }

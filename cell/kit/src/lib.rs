@@ -16,6 +16,7 @@ pub mod inbox;
 pub mod metrics;
 pub mod nature;
 pub mod outbox;
+mod patience;
 pub mod peers;
 pub mod placements;
 pub mod retention;

@@ -106,9 +106,11 @@ pub async fn put<P: Serialize>(
     if text.len() > MAX_ENVELOPE_BYTES {
         return Err(DatabaseError::EventTooLarge { event, bytes: text.len() });
     }
+    // One round trip for both: every transaction of every service pays for it.
     sqlx::query(
-        "insert into outbox (event_id, event_name, tenant_id, key, envelope, headers)
-         values ($1, $2, $3, $4, $5, $6) on conflict (event_id) do nothing",
+        "with kept as (insert into outbox (event_id, event_name, tenant_id, key, envelope, headers)
+         values ($1, $2, $3, $4, $5, $6) on conflict (event_id) do nothing)
+         select pg_notify($7, '')",
     )
     .bind(event_id)
     .bind(event)
@@ -116,9 +118,9 @@ pub async fn put<P: Serialize>(
     .bind(format!("{}/{key}", scope.tenant))
     .bind(text)
     .bind(sqlx::types::Json(lineage_headers(event, event_id, now)))
+    .bind(CHANNEL)
     .execute(&mut **tx)
     .await?;
-    sqlx::query("select pg_notify($1, '')").bind(CHANNEL).execute(&mut **tx).await?;
     Ok(())
 }
 
@@ -153,6 +155,8 @@ pub fn relay(tasks: &Tasks, database: Database, publisher: Arc<dyn Publisher>, s
             stalled.set(if drained.is_ok() { 0.0 } else { progress.elapsed().as_secs_f64() });
             let wait = match drained {
                 Ok(0) => POLL,
+                // Whatever came after a batch that was not full has sent its own wake-up.
+                Ok(rows) if rows < BATCH as usize && listener.is_some() => POLL,
                 Ok(_) => Duration::ZERO,
                 Err(error) => {
                     tracing::warn!(error = %crate::fault::chain(error.as_ref()), "outbox waits for its bus");

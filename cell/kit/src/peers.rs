@@ -7,15 +7,19 @@ use std::time::Duration;
 
 use contracts::services::{self, ServiceDeclaration};
 use contracts::{CellId, headers};
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tokio::net::TcpStream;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
+use tower::filter::AsyncFilterLayer;
+use tower::timeout::TimeoutLayer;
 
 use crate::Scope;
 use crate::fault::{Fault, Kind};
+use crate::patience::{CONNECT_TIMEOUT, Patience};
 use crate::scope::ScopeError;
 use crate::tls::{Identity, TlsError, server_name};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +75,7 @@ impl Peers {
             return Ok(client.clone());
         }
         let name = server_name(self.0.cell.as_str(), target.name);
-        let client = PeerHttp::new(&self.0.identity, &name, SocketAddr::new(self.0.address, target.http_port))?;
+        let client = PeerHttp::patient(&self.0.identity, &name, SocketAddr::new(self.0.address, target.http_port))?;
         self.0.http.lock().insert(target.name, client.clone());
         Ok(client)
     }
@@ -93,15 +97,34 @@ impl Peers {
         let channel = Endpoint::from_shared(format!("https://{}:{port}", self.0.address))
             .and_then(|endpoint| endpoint.tls_config(tls))
             .map_err(|error| PeerError::Client(Box::new(error)))?
-            .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEPALIVE)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(4 << 20)
             .initial_connection_window_size(16 << 20)
-            .connect_lazy();
+            .connect_with_connector_lazy(connector(SocketAddr::new(self.0.address, port)));
         self.0.flight.lock().insert(target.name, channel.clone());
         Ok(channel)
     }
+}
+
+/// Connects a channel to `address`, whatever its address is called.
+fn connector(
+    address: SocketAddr,
+) -> impl tower::Service<
+    Uri,
+    Response = TokioIo<TcpStream>,
+    Error = std::io::Error,
+    Future: Future<Output = std::io::Result<TokioIo<TcpStream>>> + Send,
+> + Clone {
+    let patience = Patience::new(address);
+    tower::service_fn(move |_: Uri| {
+        let patience = patience.clone();
+        async move {
+            let stream = patience.connect().await?;
+            stream.set_nodelay(true)?;
+            Ok(TokioIo::new(stream))
+        }
+    })
 }
 
 /// HTTP/2 over mTLS to one service.
@@ -114,10 +137,26 @@ pub struct PeerHttp {
 impl PeerHttp {
     /// `name` is pinned in the server's certificate; `address` is where it listens.
     pub fn new(identity: &Identity, name: &str, address: SocketAddr) -> Result<Self, PeerError> {
-        let client = reqwest::Client::builder()
+        Self::build(identity, name, address, reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT))
+    }
+
+    /// The same for a peer that is waited for while it restarts.
+    fn patient(identity: &Identity, name: &str, address: SocketAddr) -> Result<Self, PeerError> {
+        let waits = AsyncFilterLayer::new(Patience::new(address));
+        let connects = TimeoutLayer::new(CONNECT_TIMEOUT);
+        let client = reqwest::Client::builder().connector_layer(connects).connector_layer(waits);
+        Self::build(identity, name, address, client)
+    }
+
+    fn build(
+        identity: &Identity,
+        name: &str,
+        address: SocketAddr,
+        client: reqwest::ClientBuilder,
+    ) -> Result<Self, PeerError> {
+        let client = client
             .use_preconfigured_tls(identity.client()?)
             .resolve(name, address)
-            .connect_timeout(CONNECT_TIMEOUT)
             .http2_prior_knowledge()
             .http2_keep_alive_interval(KEEPALIVE)
             .http2_keep_alive_timeout(CONNECT_TIMEOUT)

@@ -212,12 +212,20 @@ impl Site {
 
     /// Restarts the global plane with `extra` at the end of its configuration, until it is started otherwise.
     pub async fn restart_global_with(&self, extra: &str) -> anyhow::Result<()> {
-        let path = self.state().join("global/config.toml");
-        let plain = std::fs::read_to_string(&path)?;
-        std::fs::write(&path, format!("{plain}\n{extra}\n"))?;
-        let restarted = self.stop_and_start(&[GLOBAL.to_owned()]).await;
+        self.restart_with(&[GLOBAL.to_owned()], &self.state().join("global/config.toml"), extra).await
+    }
+
+    /// The same for a cell.
+    pub async fn restart_cell_with(&self, cell: &str, extra: &str) -> anyhow::Result<()> {
+        self.restart_with(&self.processes_of(cell)?, &self.cell_dir(cell).join("config.toml"), extra).await
+    }
+
+    async fn restart_with(&self, names: &[String], config: &Path, extra: &str) -> anyhow::Result<()> {
+        let plain = std::fs::read_to_string(config)?;
+        std::fs::write(config, format!("{plain}\n{extra}\n"))?;
+        let restarted = self.stop_and_start(names).await;
         // The file is read once, at the start.
-        std::fs::write(&path, plain)?;
+        std::fs::write(config, plain)?;
         restarted
     }
 

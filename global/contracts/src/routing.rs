@@ -80,6 +80,16 @@ pub enum ApplyError {
     Implausible { had: usize, lost: usize },
 }
 
+/// Whether a table may have lost `lost` of the `had` tenants of the one before it. A log that is followed
+/// closely loses tenants one delta at a time: a snapshot that loses all of them, or more than a handful and
+/// 1 %, is a broken source rather than many farewells.
+pub fn plausible(had: usize, lost: usize) -> Result<(), ApplyError> {
+    if lost > 0 && (lost == had || lost > (had / 100).max(16)) {
+        return Err(ApplyError::Implausible { had, lost });
+    }
+    Ok(())
+}
+
 impl Table {
     /// Applies the change that leads to `version`, or leaves the table as it was.
     pub fn apply(&mut self, version: u64, change: &Change) -> Result<(), ApplyError> {
@@ -132,11 +142,7 @@ impl Table {
         }
         let had = self.routes.len();
         let lost = self.routes.keys().filter(|tenant| !offered.routes.contains_key(*tenant)).count();
-        // A log that is followed closely loses tenants one delta at a time. A snapshot that loses all
-        // of them, or more than a handful and 1 %, is a broken source rather than many farewells.
-        if lost > 0 && (lost == had || lost > (had / 100).max(16)) {
-            return Err(ApplyError::Implausible { had, lost });
-        }
+        plausible(had, lost)?;
         for (tenant, route) in &self.routes {
             if let Some(new) = offered.routes.get(tenant)
                 && new.generation < route.generation

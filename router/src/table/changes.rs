@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use contracts::CellId;
-use contracts::routing::{ApplyError, Change, Route, Table};
+use contracts::routing::{ApplyError, Change, Route, Table, plausible};
 
 use super::{Cell, TableError, View, canonical};
 
@@ -87,12 +87,13 @@ impl View {
         }
     }
 
-    /// Whether a table from the feed may take this one's place.
-    pub fn may_become(&self, offered: &Table) -> Result<(), ApplyError> {
+    /// Refuses a table that may not take this one's place; `true` for one that says the same.
+    pub fn may_become(&self, offered: &Table) -> Result<bool, ApplyError> {
         if offered.version < self.version {
             return Err(ApplyError::Older { have: self.version, got: offered.version });
         }
-        if offered.version == self.version && self.version > 0 && !self.is(offered) {
+        let is_same = self.is(offered);
+        if offered.version == self.version && self.version > 0 && !is_same {
             return Err(ApplyError::Differs(self.version));
         }
         let had = usize::try_from(self.tenants).unwrap_or(usize::MAX);
@@ -107,12 +108,8 @@ impl View {
                 Some(_) => {}
             }
         }
-        // A log that is followed closely loses tenants one delta at a time. A snapshot that loses all
-        // of them, or more than a handful and 1 %, is a broken source rather than many farewells.
-        if lost > 0 && (lost == had || lost > (had / 100).max(16)) {
-            return Err(ApplyError::Implausible { had, lost });
-        }
-        Ok(())
+        plausible(had, lost)?;
+        Ok(is_same)
     }
 
     /// Whether the table says the same.

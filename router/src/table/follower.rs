@@ -37,8 +37,8 @@ impl Follower {
     pub fn step(&mut self, line: FeedLine) -> Result<(), StepError> {
         match line {
             FeedLine::Snapshot { table } => {
-                self.view.may_become(&table).map_err(TableError::from)?;
-                if !self.view.is(&table) {
+                let is_same = self.view.may_become(&table).map_err(TableError::from)?;
+                if !is_same {
                     self.view = View::new(table)?;
                     self.since_packed.clear();
                     self.changed = true;

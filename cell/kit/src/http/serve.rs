@@ -11,6 +11,7 @@ use axum::middleware::from_fn_with_state;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -28,6 +29,9 @@ use crate::tasks::{Policy, Tasks};
 use crate::tls::{Identity, TlsError, peer_spiffe_id};
 
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
+/// How long, and for how many bytes, a refused peer is heard out until it closes.
+const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL_BYTES: u64 = 64 * 1024;
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// More connections than this wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 4096;
@@ -182,9 +186,21 @@ async fn handshake(
     let id = tls.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(peer_spiffe_id)?;
     if !admits(&id) {
         tracing::warn!(peer = id, "a peer that may not connect was refused");
+        farewell(tls).await;
         return None;
     }
     Some((tls, Peer(id.into())))
+}
+
+/// Ends a connection so that the peer learns of it: with a close of TLS, and with nothing left unread, which
+/// would make the kernel reset the connection and take the close away.
+async fn farewell(mut tls: tokio_rustls::server::TlsStream<TcpStream>) {
+    let farewell = async {
+        tls.shutdown().await?;
+        tokio::io::copy(&mut tls.take(FAREWELL_BYTES), &mut tokio::io::sink()).await
+    };
+    // A peer that does not close in its turn is cut off.
+    let _ = tokio::time::timeout(FAREWELL, farewell).await;
 }
 
 async fn connection<I>(io: I, router: Router, peer: Option<Peer>, stopping: CancellationToken)

@@ -18,6 +18,7 @@ pub fn cases() -> Vec<Case<World>> {
     vec![
         Case { name: "end::a_stop_under_load_loses_nothing", run: |world| Box::pin(stop_under_load(world)) },
         Case { name: "end::a_restarted_cell_fails_no_call", run: |world| Box::pin(restarts(world)) },
+        Case { name: "end::services_restarted_one_by_one_fail_no_call", run: |world| Box::pin(one_by_one(world)) },
         Case { name: "end::a_cold_start_without_the_global_plane", run: |world| Box::pin(cold_alone(world)) },
     ]
 }
@@ -49,10 +50,26 @@ async fn stop_under_load(world: Arc<World>) -> anyhow::Result<()> {
 /// The cell's process ends in order and starts again, over and over: the router lets calls wait meanwhile.
 async fn restarts(world: Arc<World>) -> anyhow::Result<()> {
     world.site.arrange(SHARED, Arrangement::Together).await?;
+    let whole = world.site.processes_of(SHARED)?;
+    none_fails(&world, &vec![whole; RESTARTS]).await
+}
+
+/// Each service's process in turn: the router waits for the entries, and services wait for each other.
+async fn one_by_one(world: Arc<World>) -> anyhow::Result<()> {
+    world.site.arrange(SHARED, Arrangement::Apart).await?;
+    let services = world.site.processes_of(SHARED)?;
+    let outcome = none_fails(&world, &services.into_iter().map(|name| vec![name]).collect::<Vec<_>>()).await;
+    world.site.arrange(SHARED, Arrangement::Together).await?;
+    outcome
+}
+
+/// Restarts processes, one turn after the other, under load.
+async fn none_fails(world: &World, turns: &[Vec<String>]) -> anyhow::Result<()> {
     world.renew().await?;
     let (here, there) = tokio::try_join!(Load::start(&world.here), Load::start(&world.there))?;
-    for _ in 0..RESTARTS {
-        world.site.restart_cell(SHARED).await?;
+    for processes in turns {
+        world.site.stop_processes(processes).await?;
+        world.site.start_killed(processes).await?;
         let before = here.calls();
         within(DEADLINE, "calls are answered again", || async {
             ensure!(here.calls() > before + 20, "{} calls", here.calls() - before);
@@ -65,7 +82,8 @@ async fn restarts(world: Arc<World>) -> anyhow::Result<()> {
     record.accepted.extend(&probes.accepted);
     let (_, _, _, other) = there.stop().await?;
     println!(
-        "    {RESTARTS} restarts, {} calls, the slowest {:.1} s, {} failed",
+        "    {} restarts, {} calls, the slowest {:.1} s, {} failed",
+        turns.len(),
         record.calls,
         record.slowest.as_secs_f64(),
         record.failures.len()

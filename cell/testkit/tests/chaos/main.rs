@@ -8,9 +8,12 @@ mod end;
 mod fault;
 mod load;
 mod matrix;
+mod orphans;
 #[path = "../site/rows.rs"]
 #[allow(dead_code)]
 mod rows;
+#[path = "../site/vended.rs"]
+mod vended;
 mod verdict;
 mod world;
 
@@ -21,5 +24,7 @@ use testkit::Suite;
 fn main() -> ExitCode {
     let mut cases = matrix::cases();
     cases.extend(end::cases());
+    // Last: by now every fault has left what it leaves.
+    cases.extend(orphans::cases());
     Suite::new(cases).run(world::World::start, world::World::stop)
 }

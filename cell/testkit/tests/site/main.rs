@@ -23,6 +23,7 @@ mod status;
 mod strangers;
 mod tokens;
 mod traces;
+mod vended;
 mod world;
 
 use std::process::ExitCode;

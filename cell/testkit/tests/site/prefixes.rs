@@ -3,43 +3,16 @@
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use futures::TryStreamExt;
-use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
-use reqwest::Method;
-use testkit::{Answer, Tenant};
 
+use crate::vended::{keys, vended};
 use crate::world::World;
-
-/// Bucket and folder of a table, and a client with the credentials that come with it.
-async fn vended(tenant: &Tenant, table: &str) -> anyhow::Result<(Arc<dyn ObjectStore>, String)> {
-    let path = format!("/iceberg/v1/{}/namespaces/datasets/tables/{table}", tenant.id);
-    let request = tenant.request(Method::GET, &path).header("x-iceberg-access-delegation", "vended-credentials");
-    let answer = Answer::of(request).await?.good()?;
-    let setting = |name: &str| answer["config"][name].as_str().map(str::to_owned).with_context(|| format!("no {name}"));
-    let location = answer["metadata"]["location"].as_str().context("no location")?;
-    let (bucket, folder) = location.strip_prefix("s3://").and_then(|rest| rest.split_once('/')).context("no bucket")?;
-    let store = AmazonS3Builder::new()
-        .with_bucket_name(bucket)
-        .with_endpoint(setting("s3.endpoint")?)
-        .with_region(setting("s3.region")?)
-        .with_access_key_id(setting("s3.access-key-id")?)
-        .with_secret_access_key(setting("s3.secret-access-key")?)
-        .with_token(setting("s3.session-token")?)
-        .with_allow_http(true)
-        .build()?;
-    Ok((Arc::new(store), folder.to_owned()))
-}
-
-async fn keys(store: &dyn ObjectStore, folder: &str) -> object_store::Result<Vec<Path>> {
-    store.list(Some(&Path::from(folder))).map_ok(|object| object.location).try_collect().await
-}
 
 /// Every verb there is, on the neighbour's files, on the other cell's, and on the bucket as a whole.
 pub async fn credentials_end_at_the_tenants_prefix(world: Arc<World>) -> anyhow::Result<()> {
-    let (mine, own_folder) = vended(&world.acme, "orders").await?;
-    let (theirs, their_folder) = vended(&world.neighbour, "secrets").await?;
+    let (mine, own_folder) = vended(&world.acme, "datasets", "orders").await?;
+    let (theirs, their_folder) = vended(&world.neighbour, "datasets", "secrets").await?;
     ensure!(!keys(mine.as_ref(), &own_folder).await?.is_empty(), "the credentials are not good at all");
     let secret = keys(theirs.as_ref(), &their_folder).await?.pop().context("the neighbour has no file")?;
     let before = theirs.head(&secret).await?;
