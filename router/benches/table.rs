@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use contracts::routing::{CellEndpoint, Change, Route};
-use contracts::{CellId, Generation, TenantId};
+use contracts::{CellId, Generation, TenantId, TierId};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use router::shelf::{Kind, Shelf};
@@ -32,7 +32,7 @@ fn main() {
 fn row(tenants: u64) {
     let folder = tempfile::tempdir().expect("a folder");
     let shelf = Shelf::new(folder.path(), Kind::Routing).expect("a shelf");
-    let view = View::of(1, cells().into_iter(), (0..tenants).map(route)).expect("a table");
+    let view = View::of(1, cells().into_iter(), std::iter::empty(), (0..tenants).map(route)).expect("a table");
     shelf.put(1, view.bytes()).expect("a snapshot");
     let bytes = view.bytes().len() as f64 / tenants as f64;
     drop(view);
@@ -109,7 +109,7 @@ fn cells() -> Vec<CellEndpoint> {
 
 fn route(n: u64) -> Route {
     let cell = CellId::new(format!("shared-{}", n % CELLS)).expect("a cell");
-    Route { tenant: tenant(n), cell, generation: Generation(1 + n % 5), hosts: vec![host(n)] }
+    Route { tenant: tenant(n), cell, generation: Generation(1 + n % 5), hosts: vec![host(n)], tier: TierId::default() }
 }
 
 /// Resident memory of this process, MiB.

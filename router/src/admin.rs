@@ -74,7 +74,7 @@ async fn ready(State(seen): State<Seen>) -> Response {
 }
 
 async fn metrics(State(seen): State<Seen>) -> Response {
-    let Shared { knowledge, in_flight, .. } = &*seen.shared;
+    let Shared { knowledge, in_flight, ledger, .. } = &*seen.shared;
     let (metrics, view) = (&knowledge.metrics, knowledge.view());
     let whole = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     metrics.table_version.set(i64::try_from(view.version()).unwrap_or(i64::MAX));
@@ -84,6 +84,7 @@ async fn metrics(State(seen): State<Seen>) -> Response {
     metrics.revoked.set(whole(knowledge.revoked().len()));
     metrics.in_flight.set(whole(in_flight.requests()));
     metrics.connections.set(whole(in_flight.connections()));
+    metrics.limited_tenants.set(whole(ledger.tenants()));
     match metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
             .into_response(),
@@ -119,7 +120,8 @@ async fn explain(State(seen): State<Seen>, Path(asked): Path<String>) -> Respons
             |surface| view.entrance(&route.cell, surface).map(|e| json!({ "address": e.address, "name": e.name }));
         json!({
             "rule": "tenant host", "to": "cell", "tenant": route.tenant, "cell": route.cell,
-            "generation": route.generation, "hosts": route.hosts,
+            "generation": route.generation, "hosts": route.hosts, "tier": route.tier,
+            "limits": view.tiers().find(|tier| tier.tier == route.tier),
             "http": address(Surface::Http), "flight": address(Surface::Flight),
         })
     } else if host.ends_with(&rules.tenant_suffix) && !is_address(&host) {

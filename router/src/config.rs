@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 use trace::Telemetry;
+
+mod limits;
+
+pub use limits::{Limits, TenantLimits};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -76,37 +79,6 @@ pub struct Tls {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// Largest request header, in bytes.
-    pub header_bytes: usize,
-    /// Total time for one request header, first byte to last.
-    pub header_seconds: u64,
-    /// Largest request body on HTTP listeners, in bytes; 0 = no limit.
-    pub body_bytes: u64,
-    /// Largest request stream on Flight listeners, in bytes; 0 = no limit.
-    pub flight_body_bytes: u64,
-    /// Idle connections kept to all cells together.
-    pub keepalive_pool: usize,
-    /// Life of an idle connection, to clients and to cells.
-    pub keepalive_seconds: u64,
-    /// Concurrent streams on one client connection.
-    pub h2_streams: u32,
-    /// A client's HTTP/2 connection without a stream is closed after this.
-    pub h2_idle_seconds: u64,
-    /// Concurrent streams on one connection to a cell.
-    pub upstream_streams: usize,
-    /// TCP and TLS to a cell.
-    pub connect_seconds: u64,
-    /// Longest wait for a cell that refuses connections, from its first refusal, in milliseconds; 0 = none.
-    pub cell_wait_ms: u64,
-    /// Longest wait for a placement that a cell has already heard of, in milliseconds.
-    pub placement_ms: u64,
-    /// Longest silence of a cell, or of a client that is sending its body.
-    pub stream_idle_seconds: u64,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
 pub struct Tokens {
     /// Clock difference allowed in `iat`, `nbf` and `exp`.
     pub leeway_seconds: i64,
@@ -157,26 +129,6 @@ impl Default for Listen {
     }
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            header_bytes: 32 * 1024,
-            header_seconds: 10,
-            body_bytes: 5 * 1024 * 1024 * 1024,
-            flight_body_bytes: 0,
-            keepalive_pool: 512,
-            keepalive_seconds: 60,
-            h2_streams: 128,
-            h2_idle_seconds: 300,
-            upstream_streams: 256,
-            connect_seconds: 3,
-            cell_wait_ms: 5_000,
-            placement_ms: 500,
-            stream_idle_seconds: 300,
-        }
-    }
-}
-
 impl Default for Tokens {
     fn default() -> Self {
         Config::default().tokens
@@ -186,27 +138,6 @@ impl Default for Tokens {
 impl Default for Feed {
     fn default() -> Self {
         Config::default().feed
-    }
-}
-
-impl Limits {
-    pub fn header_time(&self) -> Duration {
-        Duration::from_secs(self.header_seconds)
-    }
-    pub fn keepalive(&self) -> Duration {
-        Duration::from_secs(self.keepalive_seconds)
-    }
-    pub fn cell_wait(&self) -> Duration {
-        Duration::from_millis(self.cell_wait_ms)
-    }
-    pub fn connect(&self) -> Duration {
-        Duration::from_secs(self.connect_seconds)
-    }
-    pub fn placement(&self) -> Duration {
-        Duration::from_millis(self.placement_ms)
-    }
-    pub fn stream_idle(&self) -> Duration {
-        Duration::from_secs(self.stream_idle_seconds)
     }
 }
 
@@ -300,26 +231,18 @@ impl Config {
     }
 
     fn validate_numbers(&self) -> Result<(), ConfigError> {
-        let limits = &self.limits;
-        let ranges: [(&'static str, u64, u64, u64); 16] = [
+        if !self.limits.tenant.is_sound() {
+            let reason = "a rate needs a burst of at least 1".to_owned();
+            return Err(ConfigError::Invalid { key: "limits.tenant", reason });
+        }
+        let ranges = [
             ("drain_seconds", self.drain_seconds, 0, 3600),
-            ("limits.header_bytes", limits.header_bytes as u64, 1024, 1024 * 1024),
-            ("limits.header_seconds", limits.header_seconds, 1, 300),
-            ("limits.keepalive_pool", limits.keepalive_pool as u64, 1, 1_000_000),
-            ("limits.keepalive_seconds", limits.keepalive_seconds, 1, 3600),
-            ("limits.h2_streams", u64::from(limits.h2_streams), 1, 10_000),
-            ("limits.h2_idle_seconds", limits.h2_idle_seconds, 1, 86_400),
-            ("limits.upstream_streams", limits.upstream_streams as u64, 1, 10_000),
-            ("limits.connect_seconds", limits.connect_seconds, 1, 60),
-            ("limits.cell_wait_ms", limits.cell_wait_ms, 0, 60_000),
-            ("limits.placement_ms", limits.placement_ms, 1, 60_000),
-            ("limits.stream_idle_seconds", limits.stream_idle_seconds, 1, 86_400),
             ("feed.routing_stale_seconds", self.feed.routing_stale_seconds, 1, 3600),
             ("feed.jwks_seconds", self.feed.jwks_seconds, 1, 3600),
             ("feed.revocations_seconds", self.feed.revocations_seconds, 1, 3600),
             ("tokens.leeway_seconds", self.tokens.leeway_seconds.unsigned_abs(), 0, 60),
         ];
-        for (key, value, least, most) in ranges {
+        for (key, value, least, most) in ranges.into_iter().chain(self.limits.ranges()) {
             if value < least || value > most {
                 return Err(ConfigError::Invalid { key, reason: format!("{value} is outside {least} to {most}") });
             }
@@ -367,6 +290,7 @@ mod tests {
             "data_dir = 'd'\n[identity]\ndir = 'i'\n[listen]\nhttp = '127.0.0.1:9090'",
             "data_dir = 'd'\n[identity]\ndir = 'i'\n[tls]\ncert = 'c'",
             "data_dir = 'd'\n[identity]\ndir = 'i'\n[limits]\nheader_seconds = 0",
+            "data_dir = 'd'\n[identity]\ndir = 'i'\n[limits.tenant]\nbytes_per_second = 1",
         ];
         for wrong in invalid {
             assert!(Config::parse(wrong).unwrap().validate().is_err(), "{wrong}");

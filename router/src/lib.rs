@@ -1,6 +1,6 @@
 //! The door: finds a request's tenant, checks its token and passes it on to the tenant's cell.
 //!
-//! The core (`table`, `token`, `revoked`, `decision`, `headers`, `problem`, `target`) is pure: no
+//! The core (`table`, `fairness`, `token`, `revoked`, `decision`, `headers`, `problem`, `target`) is pure: no
 //! input or output, the clock is a parameter. pingora stands at the rim (`proxy`, `connection`,
 //! `listen`), TLS in one module. The global plane is never asked on a request's path.
 
@@ -10,6 +10,7 @@ mod block;
 pub mod config;
 pub mod connection;
 pub mod decision;
+pub mod fairness;
 pub mod feed;
 pub mod handover;
 pub mod headers;

@@ -59,6 +59,7 @@ pub struct Metrics {
     pub revoked: Gauge,
     pub in_flight: Gauge,
     pub connections: Gauge,
+    pub limited_tenants: Gauge,
 }
 
 /// 50 µs to 40 s, doubling.
@@ -89,6 +90,7 @@ impl Default for Metrics {
             revoked: Gauge::default(),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
+            limited_tenants: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -138,6 +140,7 @@ impl Metrics {
         r.register("revoked_sessions", "Sessions known to be revoked", self.revoked.clone());
         r.register("requests_in_flight", "Requests in flight", self.in_flight.clone());
         r.register("connections", "Open client connections", self.connections.clone());
+        r.register("limited_tenants", "Tenants whose use is kept track of", self.limited_tenants.clone());
     }
 
     pub fn request(&self, listener: &'static str, status: u16, whole: Duration, added: Option<Duration>) {

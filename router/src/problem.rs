@@ -1,8 +1,11 @@
 //! Refusals as the caller reads them: problem+json (RFC 9457), or a gRPC status.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::decision::Refusal;
+use crate::fairness::Over;
 
 /// One row of the table of refusals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,16 +16,49 @@ pub struct Row {
     pub code: &'static str,
     pub title: &'static str,
     pub detail: &'static str,
-    /// Seconds after which another try makes sense.
-    pub retry_after: Option<u32>,
+    /// After which another try makes sense.
+    pub retry_after: Option<Duration>,
 }
 
 const fn row(status: u16, grpc: u8, code: &'static str, title: &'static str, detail: &'static str) -> Row {
     Row { status, grpc, code, title, detail, retry_after: None }
 }
 
-const fn later(row: Row, seconds: u32) -> Row {
-    Row { retry_after: Some(seconds), ..row }
+const fn later(row: Row, seconds: u64) -> Row {
+    Row { retry_after: Some(Duration::from_secs(seconds)), ..row }
+}
+
+/// The row of a limit that a tenant has reached.
+fn over(over: Over) -> Row {
+    match over {
+        Over::Requests { after } => Row {
+            retry_after: Some(after),
+            ..row(
+                429,
+                8,
+                "router/rate-limit",
+                "Too many requests",
+                "The tenant makes more requests than its tier allows.",
+            )
+        },
+        Over::Bytes { after } => Row {
+            retry_after: Some(after),
+            ..row(429, 8, "router/byte-limit", "Too many bytes", "The tenant moves more bytes than its tier allows.")
+        },
+        Over::Concurrent { .. } => later(
+            row(
+                429,
+                8,
+                "router/concurrency-limit",
+                "Too many requests at once",
+                "The tenant has as many requests under way as its tier allows.",
+            ),
+            1,
+        ),
+        Over::Share => {
+            later(row(503, 14, "router/busy", "Busy", "The router is full, and the tenant has its share of it."), 1)
+        }
+    }
 }
 
 /// The row of a refusal. gRPC: 3 invalid, 4 deadline, 5 not found, 7 denied, 8 exhausted,
@@ -74,6 +110,7 @@ pub fn row_of(refusal: Refusal) -> Row {
         }
         CellTimeout => row(504, 4, "router/cell-timeout", "Timeout", "The tenant's cell did not answer in time."),
         CellBroken => row(502, 14, "router/cell-broken", "Bad gateway", "The tenant's cell broke off its answer."),
+        Over(limit) => over(limit),
         Internal => row(500, 13, "router/internal", "Internal error", "The router failed."),
     }
 }
@@ -118,15 +155,16 @@ pub fn answer(refusal: Refusal, caller: Caller<'_>) -> Answer {
     if row.status == 401 {
         headers.push(("www-authenticate", challenge(refusal)));
     }
-    if let Some(seconds) = row.retry_after {
-        headers.push(("retry-after", seconds.to_string()));
+    if let Some(after) = row.retry_after {
+        // Whole seconds, and never too early.
+        headers.push(("retry-after", after.as_nanos().div_ceil(1_000_000_000).max(1).to_string()));
     }
     if caller.grpc {
         headers.push(("content-type", "application/grpc".into()));
         let mut trailers =
             vec![("grpc-status", row.grpc.to_string()), ("grpc-message", format!("{}: {detail}", row.code))];
-        if let Some(seconds) = row.retry_after {
-            trailers.push(("grpc-retry-pushback-ms", (seconds * 1000).to_string()));
+        if let Some(after) = row.retry_after {
+            trailers.push(("grpc-retry-pushback-ms", after.as_nanos().div_ceil(1_000_000).to_string()));
         }
         return Answer { status: 200, headers, body: Vec::new(), trailers };
     }
@@ -185,5 +223,16 @@ mod tests {
         assert_eq!((given.status, given.body.len()), (200, 0));
         assert!(given.trailers.contains(&("grpc-status", "14".into())));
         assert!(given.headers.contains(&("retry-after", "1".into())));
+        assert!(given.trailers.contains(&("grpc-retry-pushback-ms", "1000".into())));
+    }
+
+    #[test]
+    fn a_limit_says_when_to_come_again_and_never_too_early() {
+        for (after, seconds) in [(1, "1"), (1_000_000_000, "1"), (1_000_000_001, "2")] {
+            let over = Refusal::Over(Over::Requests { after: Duration::from_nanos(after) });
+            let given = answer(over, HTTP);
+            assert_eq!(given.status, 429);
+            assert!(given.headers.contains(&("retry-after", seconds.into())), "{after}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Puts the parts together and runs them until the end.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use pingora::server::{RunArgs, Server};
@@ -12,6 +12,7 @@ use crate::access_log::AccessLog;
 use crate::admin::Admin;
 use crate::config::{Config, ConfigError};
 use crate::decision::Rules;
+use crate::fairness::Ledger;
 use crate::feed::{Feeds, Source, SourceError};
 use crate::handover::{Handover, HandoverError, Predecessor, Sockets};
 use crate::knowledge::Knowledge;
@@ -91,11 +92,13 @@ pub fn run(config: Config) -> Result<(), StartError> {
         knowledge: knowledge.clone(),
         rules: rules(&config),
         limits: config.limits.clone(),
+        ledger: Ledger::new(config.limits.concurrent_requests),
         peers: Peers::new(identity.cell_key(), &config.limits, config.global_address()?),
         waiting: WaitingRoom::new(config.limits.cell_wait()),
         in_flight: in_flight.clone(),
         access_log: access_log.clone(),
         tracer: exporter.tracer(contracts::services::ROUTER, "")?,
+        begun: Instant::now(),
     });
     let (closing, closed) = watch::channel(false);
     let (taken, given) = watch::channel(false);

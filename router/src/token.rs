@@ -1,6 +1,7 @@
 //! Tokens: EdDSA JWTs, verified against the keys held, at a time given by the caller.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,6 +11,11 @@ use ed25519_dalek::{Signature, VerifyingKey};
 use serde::Deserialize;
 
 use crate::revoked::Revoked;
+
+mod proven;
+
+pub use proven::Content;
+use proven::Proven;
 
 /// Longest token accepted, in bytes; ours are below 1 KiB.
 const MAX_TOKEN: usize = 8 * 1024;
@@ -50,10 +56,11 @@ pub enum KeysError {
     TooMany,
 }
 
-/// The public keys of identity, by key id.
+/// The public keys of identity, by key id, and the tokens that were found to be signed with them.
 #[derive(Debug, Default)]
 pub struct Keys {
     by_id: HashMap<String, VerifyingKey>,
+    proven: Proven,
 }
 
 #[derive(Deserialize)]
@@ -98,7 +105,7 @@ impl Keys {
         if by_id.is_empty() {
             return Err(KeysError::Empty);
         }
-        Ok(Self { by_id })
+        Ok(Self { by_id, proven: Proven::default() })
     }
 
     pub fn len(&self) -> usize {
@@ -134,8 +141,22 @@ pub struct Check<'a> {
     pub leeway: i64,
 }
 
-/// The claims of a good token.
-pub fn verify(token: &str, check: Check<'_>) -> Result<Claims, TokenError> {
+/// The content of a good token.
+pub fn verify(token: &str, check: Check<'_>) -> Result<Arc<Content>, TokenError> {
+    let content = match check.keys.proven.get(token) {
+        Some(known) => known,
+        None => {
+            let content = Arc::new(prove(token, check.keys)?);
+            check.keys.proven.put(token, Arc::clone(&content));
+            content
+        }
+    };
+    judge(&content.claims, content.not_before, check)?;
+    Ok(content)
+}
+
+/// What a token says, if one of the keys signed it.
+fn prove(token: &str, keys: &Keys) -> Result<Content, TokenError> {
     if token.len() > MAX_TOKEN {
         return Err(TokenError::Malformed);
     }
@@ -150,15 +171,14 @@ pub fn verify(token: &str, check: Check<'_>) -> Result<Claims, TokenError> {
     if header.crit.is_some() {
         return Err(TokenError::Malformed);
     }
-    let key = check.keys.by_id.get(&header.kid).ok_or(TokenError::UnknownKey)?;
+    let key = keys.by_id.get(&header.kid).ok_or(TokenError::UnknownKey)?;
     let signature = Signature::from_slice(&decode(signature)?).map_err(|_| TokenError::Malformed)?;
     key.verify_strict(signed.as_bytes(), &signature).map_err(|_| TokenError::Signature)?;
 
     let payload = decode(payload)?;
     let claims: Claims = serde_json::from_slice(&payload).map_err(|_| TokenError::Malformed)?;
     let not_before: NotBefore = serde_json::from_slice(&payload).map_err(|_| TokenError::Malformed)?;
-    judge(&claims, not_before.nbf, check)?;
-    Ok(claims)
+    Ok(Content { claims, not_before: not_before.nbf })
 }
 
 fn judge(claims: &Claims, not_before: Option<i64>, check: Check<'_>) -> Result<(), TokenError> {
@@ -240,7 +260,24 @@ pub mod tests {
     fn outcome(token: &str) -> Result<Claims, TokenError> {
         let mut revoked = Revoked::default();
         revoked.add(Revocation { seq: 1, sid: "gone".into(), until: NOW + 900 });
-        verify(token, Check { keys: &keys(), revoked: &revoked, audience: AUDIENCE_CELL, now: NOW, leeway: 5 })
+        let keys = keys();
+        let check = Check { keys: &keys, revoked: &revoked, audience: AUDIENCE_CELL, now: NOW, leeway: 5 };
+        let (first, again) = (verify(token, check), verify(token, check));
+        assert_eq!(first, again, "it was judged otherwise the second time");
+        first.map(|content| content.claims.clone())
+    }
+
+    #[test]
+    fn a_token_that_was_good_is_judged_again_each_time() {
+        let (keys, none, mut revoked) = (keys(), Revoked::default(), Revoked::default());
+        let token = sign(&claims("acme"));
+        let check = Check { keys: &keys, revoked: &none, audience: AUDIENCE_CELL, now: NOW, leeway: 5 };
+        assert!(verify(&token, check).is_ok());
+        revoked.add(Revocation { seq: 1, sid: "session-1".into(), until: NOW + 900 });
+        assert_eq!(verify(&token, Check { revoked: &revoked, ..check }), Err(TokenError::Revoked));
+        assert_eq!(verify(&token, Check { now: NOW + 605, ..check }), Err(TokenError::Expired));
+        assert_eq!(verify(&token, Check { audience: "cytoplane:global", ..check }), Err(TokenError::Audience));
+        assert!(verify(&token, check).is_ok());
     }
 
     #[test]

@@ -47,7 +47,9 @@ impl Patience {
                     *self.refusing.lock() = None;
                     return Ok(stream);
                 }
-                Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused && self.is_worth_a_wait(Instant::now()) => {
+                Ok(Err(error))
+                    if error.kind() == ErrorKind::ConnectionRefused && self.is_worth_a_wait(Instant::now()) =>
+                {
                     sleep(LOOK_EVERY).await;
                 }
                 Ok(Err(error)) => return Err(error),

@@ -92,6 +92,7 @@ impl Placements {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contracts::TierId;
     use contracts::routing::{CellEndpoint, Route};
 
     fn placements(cell: &str, generation: u64) -> Arc<Placements> {
@@ -102,8 +103,13 @@ mod tests {
         let endpoint = CellEndpoint { cell: cell.clone(), http: String::new(), flight: String::new() };
         table.cells.insert(cell.clone(), endpoint);
         let tenant = TenantId::new("acme").unwrap();
-        let route =
-            Route { tenant: tenant.clone(), cell, generation: Generation(generation), hosts: vec!["acme".into()] };
+        let route = Route {
+            tenant: tenant.clone(),
+            cell,
+            generation: Generation(generation),
+            hosts: vec!["acme".into()],
+            tier: TierId::default(),
+        };
         table.routes.insert(tenant, route);
         placements.set(&table);
         placements

@@ -88,6 +88,17 @@ slug! {
     /// A cell, for example `shared-1`.
     CellId
 }
+slug! {
+    /// A tier: what a class of tenants may use, for example `standard`.
+    TierId
+}
+
+impl Default for TierId {
+    /// The tier of whoever was given no other.
+    fn default() -> Self {
+        Self("standard".to_owned())
+    }
+}
 
 /// Number of a tenant's placement. Issued only by tenancy's elected writer, inside one database
 /// transaction; it only grows. 0 means "never placed".

@@ -13,9 +13,10 @@ pub mod kafka;
 pub mod nats;
 pub mod routing;
 pub mod services;
+pub mod tiers;
 pub mod trace;
 
 pub use claims::Claims;
 pub use envelope::Envelope;
-pub use ids::{CellId, Generation, Rid, TenantId};
+pub use ids::{CellId, Generation, Rid, TenantId, TierId};
 pub use trace::TraceParent;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CellId, Generation, TenantId};
+use crate::tiers::Tier;
+use crate::{CellId, Generation, TenantId, TierId};
 
 /// Where a tenant lives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +15,9 @@ pub struct Route {
     pub generation: Generation,
     /// Hosts without port that belong to the tenant, lower case; at least one.
     pub hosts: Vec<String>,
+    /// One of the table's tiers, or [`TierId::default`], which need not be among them.
+    #[serde(default)]
+    pub tier: TierId,
 }
 
 /// Where a cell listens. Addresses are IP literals: a router never resolves a name for a cell here.
@@ -33,6 +37,8 @@ pub struct Table {
     pub version: u64,
     pub cells: BTreeMap<CellId, CellEndpoint>,
     pub routes: BTreeMap<TenantId, Route>,
+    #[serde(default)]
+    pub tiers: BTreeMap<TierId, Tier>,
 }
 
 /// One change of the routing log.
@@ -41,6 +47,8 @@ pub struct Table {
 pub enum Change {
     CellUpserted { endpoint: CellEndpoint },
     CellRemoved { cell: CellId },
+    TierUpserted { tier: Tier },
+    TierRemoved { tier: TierId },
     TenantPlaced { route: Route },
     TenantRemoved { tenant: TenantId },
 }
@@ -68,6 +76,12 @@ pub enum ApplyError {
     Backwards { tenant: TenantId, have: Generation, got: Generation },
     #[error("cell {cell} still holds tenant {tenant}")]
     CellInUse { cell: CellId, tenant: TenantId },
+    #[error("tenant {tenant} is of unknown tier {tier}")]
+    UnknownTier { tenant: TenantId, tier: TierId },
+    #[error("tier {tier} still has tenant {tenant}")]
+    TierInUse { tier: TierId, tenant: TenantId },
+    #[error("tier {0} has a rate without a burst")]
+    Tier(TierId),
     #[error("host {host} belongs to two tenants")]
     HostTaken { host: String },
     #[error("tenant {tenant} has no host")]
@@ -90,6 +104,11 @@ pub fn plausible(had: usize, lost: usize) -> Result<(), ApplyError> {
     Ok(())
 }
 
+/// Refuses a tier that would let nothing in.
+pub fn check_tier(tier: &Tier) -> Result<(), ApplyError> {
+    if tier.is_sound() { Ok(()) } else { Err(ApplyError::Tier(tier.tier.clone())) }
+}
+
 impl Table {
     /// Applies the change that leads to `version`, or leaves the table as it was.
     pub fn apply(&mut self, version: u64, change: &Change) -> Result<(), ApplyError> {
@@ -106,6 +125,18 @@ impl Table {
                 }
                 self.cells.remove(cell);
             }
+            Change::TierUpserted { tier } => {
+                check_tier(tier)?;
+                self.tiers.insert(tier.tier.clone(), tier.clone());
+            }
+            Change::TierRemoved { tier } => {
+                if *tier != TierId::default()
+                    && let Some(route) = self.routes.values().find(|r| &r.tier == tier)
+                {
+                    return Err(ApplyError::TierInUse { tier: tier.clone(), tenant: route.tenant.clone() });
+                }
+                self.tiers.remove(tier);
+            }
             Change::TenantPlaced { route } => {
                 self.check_route(route)?;
                 self.routes.insert(route.tenant.clone(), route.clone());
@@ -120,9 +151,10 @@ impl Table {
 
     /// Checks every invariant of a table that came from outside.
     pub fn validate(&self) -> Result<(), ApplyError> {
+        self.tiers.values().try_for_each(check_tier)?;
         let mut seen = BTreeMap::new();
         for route in self.routes.values() {
-            self.check_cell_and_hosts(route)?;
+            self.check_alone(route)?;
             for host in &route.hosts {
                 if seen.insert(host, &route.tenant).is_some() {
                     return Err(ApplyError::HostTaken { host: host.clone() });
@@ -158,7 +190,7 @@ impl Table {
     }
 
     fn check_route(&self, route: &Route) -> Result<(), ApplyError> {
-        self.check_cell_and_hosts(route)?;
+        self.check_alone(route)?;
         if let Some(old) = self.routes.get(&route.tenant)
             && old.generation > route.generation
         {
@@ -177,12 +209,16 @@ impl Table {
         }
     }
 
-    fn check_cell_and_hosts(&self, route: &Route) -> Result<(), ApplyError> {
+    /// Whether a route fits, whatever others there are.
+    fn check_alone(&self, route: &Route) -> Result<(), ApplyError> {
         if route.hosts.is_empty() {
             return Err(ApplyError::NoHost { tenant: route.tenant.clone() });
         }
         if !self.cells.contains_key(&route.cell) {
             return Err(ApplyError::UnknownCell { tenant: route.tenant.clone(), cell: route.cell.clone() });
+        }
+        if route.tier != TierId::default() && !self.tiers.contains_key(&route.tier) {
+            return Err(ApplyError::UnknownTier { tenant: route.tenant.clone(), tier: route.tier.clone() });
         }
         Ok(())
     }
@@ -206,6 +242,7 @@ mod tests {
             cell: CellId::new(cell).unwrap(),
             generation: Generation(generation),
             hosts: vec![format!("{tenant}.localhost")],
+            tier: TierId::default(),
         }
     }
 
@@ -232,11 +269,40 @@ mod tests {
                 },
             ),
             (3, Change::TenantPlaced { route: Route { hosts: vec![], ..route("globex", "shared-1", 1) } }),
+            (3, Change::TenantPlaced { route: Route { tier: gold(), ..route("globex", "shared-1", 1) } }),
+            (3, Change::TierUpserted { tier: Tier { bytes_per_second: 1, ..Tier::unlimited(gold()) } }),
         ];
         for (version, change) in refused {
             assert!(table.apply(version, &change).is_err(), "{change:?}");
             assert_eq!(table, before);
         }
+    }
+
+    fn gold() -> TierId {
+        TierId::new("gold").unwrap()
+    }
+
+    #[test]
+    fn a_tier_stays_while_it_has_tenants() {
+        let mut table = table();
+        let of_gold = Route { tier: gold(), ..route("globex", "shared-1", 6) };
+        table.apply(3, &Change::TierUpserted { tier: Tier::unlimited(gold()) }).unwrap();
+        table.apply(4, &Change::TenantPlaced { route: of_gold }).unwrap();
+        let removed = Change::TierRemoved { tier: gold() };
+        assert!(matches!(table.apply(5, &removed), Err(ApplyError::TierInUse { .. })));
+        assert_eq!(table.validate(), Ok(()));
+        table.apply(5, &Change::TenantPlaced { route: route("globex", "shared-1", 6) }).unwrap();
+        table.apply(6, &removed).unwrap();
+        assert!(table.tiers.is_empty());
+    }
+
+    /// What was written before there were tiers.
+    #[test]
+    fn a_table_without_tiers_is_read() {
+        let mut old = serde_json::to_value(table()).unwrap();
+        old.as_object_mut().unwrap().remove("tiers");
+        old["routes"]["acme"].as_object_mut().unwrap().remove("tier");
+        assert_eq!(serde_json::from_value::<Table>(old).unwrap(), table());
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub enum Error {
     Placement(&'static str),
     #[error("the cell still has tenants")]
     CellInUse,
+    #[error("the tier still has tenants")]
+    TierInUse,
     #[error("tenants cannot move between cells yet")]
     NoMoves,
     #[error("too many readers of the feed")]
@@ -73,7 +75,7 @@ impl Fault for Error {
             Error::NotFound(_) => Kind::NotFound,
             Error::Exists(_) => Kind::Conflict,
             Error::Invalid(_) => Kind::Invalid,
-            Error::Placement(_) | Error::CellInUse | Error::NoMoves => Kind::Precondition,
+            Error::Placement(_) | Error::CellInUse | Error::TierInUse | Error::NoMoves => Kind::Precondition,
             Error::TooManyReaders => Kind::TooMany,
             Error::NotWriter => Kind::Unavailable,
             Error::Database(error) => error.kind(),
@@ -91,6 +93,7 @@ impl Fault for Error {
             Error::Invalid(_) => "tenancy/invalid",
             Error::Placement(_) => "tenancy/placement",
             Error::CellInUse => "tenancy/cell-in-use",
+            Error::TierInUse => "tenancy/tier-in-use",
             Error::NoMoves => "tenancy/no-moves",
             Error::TooManyReaders => "tenancy/too-many-readers",
             Error::NotWriter => "tenancy/not-writer",

@@ -6,6 +6,7 @@ mod tests;
 use contracts::claims::AUDIENCE_CELL;
 use contracts::{CellId, Generation, TenantId};
 
+use crate::fairness::{Allowance, Over};
 use crate::revoked::Revoked;
 use crate::table::{Entrance, Seat, Surface, View};
 use crate::target::{PathKind, host_of, is_address, judge_path};
@@ -96,6 +97,8 @@ pub struct Placement {
     pub generation: Generation,
     pub entrance: Entrance,
     pub by: By,
+    /// What its tier allows it; `None` where this router's own default holds.
+    pub allowance: Option<Allowance>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,6 +129,8 @@ pub enum Refusal {
     NotReady,
     /// The cell knows a newer placement that has not arrived here.
     Moving,
+    /// The tenant uses as much as it may.
+    Over(Over),
     CellUnavailable,
     CellTimeout,
     CellBroken,
@@ -191,7 +196,7 @@ fn tenant_of_token(facts: Facts<'_>, known: Known<'_>) -> Result<Option<TenantId
     let keys = known.keys.ok_or(Refusal::NotReady)?;
     let Known { revoked, rules, .. } = known;
     let check = Check { keys, revoked, audience: AUDIENCE_CELL, now: facts.now, leeway: rules.leeway };
-    verify(token, check).map(|claims| claims.tid).map_err(Refusal::TokenBad)
+    verify(token, check).map(|content| content.claims.tid.clone()).map_err(Refusal::TokenBad)
 }
 
 fn bearer(header: &[u8]) -> Option<&str> {
@@ -203,5 +208,6 @@ fn bearer(header: &[u8]) -> Option<&str> {
 pub fn place(seat: Seat<'_>, surface: Surface, by: By, view: &View) -> Result<Placement, Refusal> {
     let entrance = view.entrance(seat.cell, surface).ok_or(Refusal::CellUnavailable)?.clone();
     let tenant = TenantId::new(seat.tenant).map_err(|_| Refusal::UnknownTenant)?;
-    Ok(Placement { tenant, cell: seat.cell.clone(), generation: seat.generation, entrance, by })
+    let allowance = view.allowance(seat.tier);
+    Ok(Placement { tenant, cell: seat.cell.clone(), generation: seat.generation, entrance, by, allowance })
 }

@@ -1,6 +1,6 @@
-use contracts::Claims;
 use contracts::claims::Revocation;
 use contracts::routing::{CellEndpoint, Route, Table};
+use contracts::{Claims, TierId};
 
 use super::*;
 use crate::token::tests::{NOW, claims, keys, sign};
@@ -33,6 +33,7 @@ fn world() -> World {
             cell: CellId::new(cell).unwrap(),
             generation: Generation(3),
             hosts: hosts.into_iter().map(str::to_owned).collect(),
+            tier: TierId::default(),
         };
         table.routes.insert(tenant, route);
     }

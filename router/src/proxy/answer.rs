@@ -12,12 +12,24 @@ use pingora::{Error, Result};
 
 use super::exchange::Exchange;
 use crate::decision::Refusal;
+use crate::fairness::Leave;
 use crate::problem::{Answer, Caller, answer};
 
 /// A client that is still sending gets this long, and this many bytes, to notice the answer:
 /// closing on unread bytes would take the answer away from it.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1024 * 1024;
+
+/// draft-ietf-httpapi-ratelimit-headers.
+pub const RATE_LIMIT: &str = "ratelimit";
+pub const RATE_LIMIT_POLICY: &str = "ratelimit-policy";
+
+/// The tenant's allowance and what is left of it, as headers say it; `None` where there is no limit.
+pub fn allowance(leave: &Leave) -> Option<(String, String)> {
+    let (rate, left) = leave.requests?;
+    let policy = format!("\"tenant\";q={};w=1;burst={}", rate.per_second, rate.burst);
+    Some((policy, format!("\"tenant\";r={left};t=1")))
+}
 
 /// Answers a request that goes nowhere.
 pub async fn refuse(session: &mut Session, exchange: &mut Exchange, refusal: Refusal) -> Result<()> {

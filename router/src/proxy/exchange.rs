@@ -10,6 +10,7 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::decision::{Destination, Door, Placement, Refusal};
+use crate::fairness::Leave;
 use crate::shutdown::{Busy, InFlight};
 
 /// What is remembered of a request from hook to hook.
@@ -39,6 +40,8 @@ pub struct Exchange {
     pub upstream: Option<Duration>,
     /// From the beginning to the response header.
     pub header_after: Option<Duration>,
+    /// Its place among its tenant's requests.
+    pub leave: Option<Leave>,
     _busy: Busy,
 }
 
@@ -70,6 +73,7 @@ impl Exchange {
             sent: None,
             upstream: None,
             header_after: None,
+            leave: None,
             _busy: Busy::new(in_flight),
         }
     }

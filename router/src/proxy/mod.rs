@@ -1,13 +1,14 @@
 //! The rim: pingora's hooks, each as thin as it can be. What they decide is decided in the core.
 
 mod answer;
+mod entering;
 mod exchange;
 mod record;
 mod upstream;
 mod waiting;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use trace::Tracer;
 use crate::access_log::AccessLog;
 use crate::config::Limits;
 use crate::decision::{Destination, Door, Known, Refusal, Rules, decide, place};
+use crate::fairness::Ledger;
 use crate::knowledge::Knowledge;
 use crate::shutdown::InFlight;
 use crate::token::TokenError;
@@ -48,11 +50,20 @@ pub struct Shared {
     pub knowledge: Arc<Knowledge>,
     pub rules: Rules,
     pub limits: Limits,
+    pub ledger: Arc<Ledger>,
     pub peers: Peers,
     pub waiting: Arc<WaitingRoom>,
     pub in_flight: Arc<InFlight>,
     pub access_log: AccessLog,
     pub tracer: Tracer,
+    /// Where the clock of the ledger begins.
+    pub begun: Instant,
+}
+
+impl Shared {
+    fn now(&self) -> Duration {
+        self.begun.elapsed()
+    }
 }
 
 /// The proxy behind one listener.
@@ -79,25 +90,6 @@ impl Proxy {
             }
             decided => decided,
         }
-    }
-
-    fn body_limit(&self) -> u64 {
-        let limits = &self.shared.limits;
-        let limit = match self.door {
-            Door::Http | Door::Https => limits.body_bytes,
-            Door::Flight | Door::FlightTls => limits.flight_body_bytes,
-        };
-        if limit == 0 { u64::MAX } else { limit }
-    }
-
-    fn refusal_by_size(&self, session: &Session) -> Option<Refusal> {
-        let raw = session.as_http1().map_or(0, |_| session.to_h1_raw().len());
-        if raw > self.shared.limits.header_bytes {
-            return Some(Refusal::HeaderTooLarge);
-        }
-        let length = session.req_header().headers.get(http::header::CONTENT_LENGTH);
-        let length = length.and_then(|value| value.to_str().ok()).and_then(|value| value.parse::<u64>().ok());
-        length.filter(|length| *length > self.body_limit()).map(|_| Refusal::BodyTooLarge)
     }
 
     /// The placement to try after a cell refused this one, or the refusal to pass on.
@@ -153,8 +145,8 @@ impl ProxyHttp for Proxy {
             Some(refusal) => Err(refusal),
             None => self.judge(session, repaired).await,
         };
-        match decided {
-            Ok(destination) => exchange.destination = Some(destination),
+        match decided.and_then(|destination| self.enter(destination, exchange)) {
+            Ok(()) => {}
             Err(refusal) => {
                 answer::refuse(session, exchange, refusal).await?;
                 return Ok(true);
@@ -210,7 +202,7 @@ impl ProxyHttp for Proxy {
         let client = session.client_addr().and_then(|address| address.as_inet()).copied();
         upstream::cross(request, exchange, client, self.door.is_tls())?;
         exchange.body_bytes = 0;
-        exchange.sent = Some(std::time::Instant::now());
+        exchange.sent = Some(Instant::now());
         Ok(())
     }
 
@@ -224,7 +216,7 @@ impl ProxyHttp for Proxy {
         if end {
             crate::connection::request_read();
         }
-        exchange.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        exchange.body_bytes += self.passed(body, exchange);
         if exchange.body_bytes > self.body_limit() {
             exchange.refusal = Some(Refusal::BodyTooLarge);
             // Laid at the client's door: pingora would only stop reading for any other fault.
@@ -266,7 +258,22 @@ impl ProxyHttp for Proxy {
         for name in upstream::conceal(&response.headers) {
             response.remove_header(&name);
         }
+        if let Some((policy, left)) = exchange.leave.as_ref().and_then(answer::allowance) {
+            response.insert_header(answer::RATE_LIMIT_POLICY, policy)?;
+            response.insert_header(answer::RATE_LIMIT, left)?;
+        }
         response.insert_header(contracts::headers::REQUEST_ID, exchange.request_id.as_str())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        self.passed(body, exchange);
+        Ok(None)
     }
 
     async fn response_trailer_filter(

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use contracts::CellId;
-use contracts::routing::{ApplyError, Change, Route, Table, plausible};
+use contracts::routing::{ApplyError, Change, Route, Table, check_tier, plausible};
+use contracts::{CellId, TierId};
 
 use super::{Cell, TableError, View, canonical};
+use crate::fairness::Allowance;
 
 impl View {
     /// Applies the change that leads to `version`, or leaves the table as it was.
@@ -19,6 +20,11 @@ impl View {
                 self.cells.insert(endpoint.cell.clone(), Cell::new(endpoint.clone(), tenants)?);
             }
             Change::CellRemoved { cell } => self.remove_cell(cell)?,
+            Change::TierUpserted { tier } => {
+                check_tier(tier)?;
+                self.tiers.insert(tier.tier.clone(), (tier.clone(), Allowance::of(tier)));
+            }
+            Change::TierRemoved { tier } => self.remove_tier(tier)?,
             Change::TenantPlaced { route } => self.place(route)?,
             Change::TenantRemoved { tenant } => {
                 if let Some(old) = self.route(tenant) {
@@ -41,6 +47,17 @@ impl View {
         Ok(())
     }
 
+    fn remove_tier(&mut self, tier: &TierId) -> Result<(), TableError> {
+        if *tier != TierId::default()
+            && self.tiers.contains_key(tier)
+            && let Some(route) = self.routes().find(|route| &route.tier == tier)
+        {
+            return Err(ApplyError::TierInUse { tier: tier.clone(), tenant: route.tenant }.into());
+        }
+        self.tiers.remove(tier);
+        Ok(())
+    }
+
     fn place(&mut self, route: &Route) -> Result<(), TableError> {
         let (tenant, cell) = (route.tenant.clone(), route.cell.clone());
         if route.hosts.is_empty() {
@@ -48,6 +65,9 @@ impl View {
         }
         if !self.cells.contains_key(&route.cell) {
             return Err(ApplyError::UnknownCell { tenant, cell }.into());
+        }
+        if route.tier != TierId::default() && !self.tiers.contains_key(&route.tier) {
+            return Err(ApplyError::UnknownTier { tenant, tier: route.tier.clone() }.into());
         }
         let old = self.route(&route.tenant);
         if let Some(old) = &old
@@ -116,6 +136,7 @@ impl View {
     pub fn is(&self, table: &Table) -> bool {
         self.version == table.version
             && self.cells().eq(table.cells.values())
+            && self.tiers().eq(table.tiers.values())
             && self.tenants == table.routes.len() as u64
             && self.routes().all(|route| table.routes.get(&route.tenant) == Some(&route))
     }

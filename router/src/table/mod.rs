@@ -17,8 +17,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use contracts::routing::{ApplyError, CellEndpoint, Route, Table};
 use contracts::services::{GATEWAY, SQL_BI_GATEWAY};
-use contracts::{CellId, Generation, TenantId};
+use contracts::tiers::Tier;
+use contracts::{CellId, Generation, TenantId, TierId};
 
+use crate::fairness::Allowance;
 pub use follower::{Follower, StepError};
 use packed::{Front, Housing, Packed, Record};
 
@@ -59,6 +61,7 @@ pub struct Seat<'a> {
     pub tenant: &'a str,
     pub cell: &'a CellId,
     pub generation: Generation,
+    pub tier: &'a TierId,
 }
 
 #[derive(Debug, Clone)]
@@ -75,6 +78,7 @@ pub struct View {
     version: u64,
     packed: Arc<Packed>,
     cells: imbl::OrdMap<CellId, Cell>,
+    tiers: imbl::OrdMap<TierId, (Tier, Allowance)>,
     /// Tenants that are not as they were packed; `None` where one is gone.
     routes: imbl::HashMap<TenantId, Option<Arc<Route>>>,
     /// Every host that such a tenant had or has.
@@ -106,18 +110,22 @@ impl View {
             }
             route.hosts.iter().try_for_each(|host| canonical(host))?;
         }
-        Self::of(table.version, table.cells.into_values(), table.routes.into_values())
+        if let Some((tier, _)) = table.tiers.iter().find(|(tier, of)| **tier != of.tier) {
+            return Err(TableError::Misfiled(tier.to_string()));
+        }
+        Self::of(table.version, table.cells.into_values(), table.tiers.into_values(), table.routes.into_values())
     }
 
     /// Packs routes whose tenants and hosts are each there once, and canonical.
     pub fn of(
         version: u64,
         cells: impl Iterator<Item = CellEndpoint>,
+        tiers: impl Iterator<Item = Tier>,
         mut routes: impl Iterator<Item = Route>,
     ) -> Result<Self, TableError> {
         let sample: Vec<Route> = routes.by_ref().take(SAMPLE).collect();
-        let cells = cells.map(|endpoint| Housing { endpoint, tenants: 0 }).collect();
-        let front = Front { cells, endings: pack::endings(&sample) };
+        let cells = cells.map(|endpoint| Housing { endpoint, tier: TierId::default(), tenants: 0 }).collect();
+        let front = Front { cells, tiers: tiers.collect(), endings: pack::endings(&sample) };
         let packed = pack::pack(version, rand::random(), front, sample.into_iter().chain(routes))?;
         // Once, here: from now on the seal vouches for it.
         packed.check()?;
@@ -135,11 +143,14 @@ impl View {
 
     fn over(packed: Packed) -> Result<Self, TableError> {
         let mut cells = imbl::OrdMap::new();
-        for Housing { endpoint, tenants } in packed.cells() {
-            cells.insert(endpoint.cell.clone(), Cell::new(endpoint.clone(), *tenants)?);
+        for Housing { endpoint, tenants, .. } in packed.cells() {
+            let before = cells.get(&endpoint.cell).map_or(0, |cell: &Cell| cell.tenants);
+            cells.insert(endpoint.cell.clone(), Cell::new(endpoint.clone(), before.saturating_add(*tenants))?);
         }
+        let tiers =
+            packed.tiers().iter().map(|tier| (tier.tier.clone(), (tier.clone(), Allowance::of(tier)))).collect();
         let (version, tenants) = (packed.version(), packed.tenants());
-        Ok(Self { version, packed: Arc::new(packed), cells, tenants, ..Self::default() })
+        Ok(Self { version, packed: Arc::new(packed), cells, tiers, tenants, ..Self::default() })
     }
 
     /// The same table with nothing changed since it was packed: its bytes are what a snapshot holds.
@@ -148,7 +159,7 @@ impl View {
         if self.version == self.packed.version() {
             return Ok(self.clone());
         }
-        Self::of(self.version, self.cells().cloned(), self.routes())
+        Self::of(self.version, self.cells().cloned(), self.tiers().cloned(), self.routes())
     }
 
     /// What lies on disk for the table as it was packed.
@@ -166,6 +177,15 @@ impl View {
 
     pub fn cells(&self) -> impl Iterator<Item = &CellEndpoint> {
         self.cells.values().map(|cell| &cell.endpoint)
+    }
+
+    pub fn tiers(&self) -> impl Iterator<Item = &Tier> {
+        self.tiers.values().map(|(tier, _)| tier)
+    }
+
+    /// What a tenant of the tier may use; `None` for a tier that the table does not know.
+    pub fn allowance(&self, tier: &TierId) -> Option<Allowance> {
+        self.tiers.get(tier).map(|(_, allowance)| *allowance)
     }
 
     pub fn by_host(&self, host: &str) -> Option<Seat<'_>> {
@@ -217,10 +237,10 @@ fn canonical(host: &str) -> Result<(), TableError> {
 
 impl<'a> Seat<'a> {
     fn of(route: &'a Route) -> Self {
-        Self { tenant: route.tenant.as_str(), cell: &route.cell, generation: route.generation }
+        Self { tenant: route.tenant.as_str(), cell: &route.cell, generation: route.generation, tier: &route.tier }
     }
 
     fn packed(record: Record<'a>) -> Self {
-        Self { tenant: record.tenant, cell: record.cell, generation: record.generation }
+        Self { tenant: record.tenant, cell: record.cell, generation: record.generation, tier: record.tier }
     }
 }

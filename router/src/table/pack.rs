@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use contracts::CellId;
 use contracts::routing::{ApplyError, Route};
+use contracts::{CellId, TierId};
 
 use super::TableError;
 use super::hash::{Hash, Hasher};
-use super::packed::{Front, HEADER, Packed, SLOT};
+use super::packed::{Front, HEADER, Housing, Packed, SLOT};
 use crate::block::Block;
 
 /// Endings worth an index: each is tried for every host that is looked up.
@@ -52,7 +52,7 @@ pub(super) fn pack(
 
 struct Packer {
     front: Front,
-    cells: HashMap<CellId, u16>,
+    pairs: HashMap<CellId, HashMap<TierId, u16>>,
     hasher: Hasher,
     records: Vec<u8>,
     tenants: Vec<(Hash, u32)>,
@@ -64,25 +64,42 @@ fn too_large() -> TableError {
 }
 
 impl Packer {
+    /// `front` names each cell once, with the tier that is commonest, or any.
     fn new(seed: u64, mut front: Front) -> Result<Self, TableError> {
-        let mut cells = HashMap::new();
-        for (index, housing) in front.cells.iter_mut().enumerate() {
-            housing.tenants = 0;
-            cells.insert(housing.endpoint.cell.clone(), u16::try_from(index).map_err(|_| too_large())?);
+        let mut pairs: HashMap<CellId, HashMap<TierId, u16>> = HashMap::new();
+        for (index, Housing { endpoint, tier, tenants }) in front.cells.iter_mut().enumerate() {
+            *tenants = 0;
+            let index = u16::try_from(index).map_err(|_| too_large())?;
+            pairs.entry(endpoint.cell.clone()).or_default().insert(tier.clone(), index);
         }
         let hasher = Hasher::new(seed);
-        Ok(Self { front, cells, hasher, records: Vec::new(), tenants: Vec::new(), hosts: Vec::new() })
+        Ok(Self { front, pairs, hasher, records: Vec::new(), tenants: Vec::new(), hosts: Vec::new() })
+    }
+
+    /// The index of the route's cell and tier, and one tenant more there.
+    fn pair(&mut self, route: &Route) -> Result<u16, TableError> {
+        let unknown = || ApplyError::UnknownCell { tenant: route.tenant.clone(), cell: route.cell.clone() };
+        let tiers = self.pairs.get_mut(&route.cell).ok_or_else(unknown)?;
+        let index = match tiers.get(&route.tier) {
+            Some(index) => *index,
+            None => {
+                let known = tiers.values().next().and_then(|index| self.front.cells.get(usize::from(*index)));
+                let endpoint = known.ok_or_else(unknown)?.endpoint.clone();
+                let index = u16::try_from(self.front.cells.len()).map_err(|_| too_large())?;
+                self.front.cells.push(Housing { endpoint, tier: route.tier.clone(), tenants: 0 });
+                tiers.insert(route.tier.clone(), index);
+                index
+            }
+        };
+        let housing = self.front.cells.get_mut(usize::from(index)).ok_or_else(unknown)?;
+        housing.tenants += 1;
+        Ok(index)
     }
 
     fn add(&mut self, route: &Route) -> Result<(), TableError> {
         let offset = u32::try_from(self.records.len()).map_err(|_| too_large())?;
-        let cell = self.cells.get(&route.cell);
-        let Some((cell, housing)) = cell.and_then(|at| Some((at, self.front.cells.get_mut(usize::from(*at))?))) else {
-            let (tenant, cell) = (route.tenant.clone(), route.cell.clone());
-            return Err(ApplyError::UnknownCell { tenant, cell }.into());
-        };
-        housing.tenants += 1;
-        self.records.extend_from_slice(&cell.to_le_bytes());
+        let pair = self.pair(route)?;
+        self.records.extend_from_slice(&pair.to_le_bytes());
         varint(&mut self.records, route.generation.0);
         text(&mut self.records, route.tenant.as_str())?;
         varint(&mut self.records, route.hosts.len() as u64);

@@ -1,10 +1,11 @@
 //! The routing table as one block of bytes: what lies on disk is what requests read.
 //!
 //! ```text
-//! header   eight u64: version, seed, tenants, length of cells, length of records,
+//! header   eight u64: version, seed, tenants, length of front, length of records,
 //!          number of tenant slots, number of host slots, longest probe
-//! cells    JSON: the cells in the order records count them, and the common endings of hosts
-//! records  one a tenant: cell u16 · generation varint · length u8, tenant ·
+//! front    JSON: the pairs of cell and tier that tenants have, in the order records count them; the cells; the tiers;
+//!          and the common endings of hosts
+//! records  one a tenant: pair u16 · generation varint · length u8, tenant ·
 //!          hosts varint · each host: length u8, text, or 0 and the index u8 of its ending
 //! slots    of tenants, then of hosts that have no common ending: u64 each, 0 = empty,
 //!          else 32 bits of the name's hash and the record's offset + 1
@@ -16,7 +17,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use contracts::routing::{CellEndpoint, Route};
-use contracts::{CellId, Generation, TenantId};
+use contracts::tiers::Tier;
+use contracts::{CellId, Generation, TenantId, TierId};
 use serde::{Deserialize, Serialize};
 
 use super::TableError;
@@ -31,14 +33,18 @@ const LONGEST_PROBE: u64 = 4096;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Front {
     pub cells: Vec<Housing>,
+    #[serde(default)]
+    pub tiers: Vec<Tier>,
     /// What the hosts of many tenants end with after the tenant's name, from its dot on.
     pub endings: Vec<String>,
 }
 
-/// A cell, and how many of the table's tenants it holds.
+/// A cell, and how many of the table's tenants of one tier it holds. Every cell is there once at least.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Housing {
     pub endpoint: CellEndpoint,
+    #[serde(default)]
+    pub tier: TierId,
     pub tenants: u64,
 }
 
@@ -68,6 +74,7 @@ pub struct Record<'a> {
     pub tenant: &'a str,
     pub generation: Generation,
     pub cell: &'a CellId,
+    pub tier: &'a TierId,
     hosts: &'a [u8],
     endings: &'a [String],
 }
@@ -162,6 +169,10 @@ impl Packed {
         &self.front.cells
     }
 
+    pub(super) fn tiers(&self) -> &[Tier] {
+        &self.front.tiers
+    }
+
     pub fn by_tenant(&self, tenant: &str) -> Option<Record<'_>> {
         self.probe(&self.tenant_slots, tenant, |record| record.tenant == tenant)
     }
@@ -209,7 +220,7 @@ impl Packed {
         let bytes = self.bytes.get(at..self.records.end)?;
         let mut rest = bytes;
         let index = u16::from_le_bytes(take(&mut rest, 2)?.try_into().ok()?);
-        let cell = &self.front.cells.get(usize::from(index))?.endpoint.cell;
+        let Housing { endpoint, tier, .. } = self.front.cells.get(usize::from(index))?;
         let generation = Generation(varint(&mut rest)?);
         let tenant = text(&mut rest)?;
         let count = varint(&mut rest)?;
@@ -218,7 +229,7 @@ impl Packed {
             host(&mut rest)?;
         }
         let hosts = hosts.get(..hosts.len() - rest.len())?;
-        let record = Record { tenant, generation, cell, hosts, endings: &self.front.endings };
+        let record = Record { tenant, generation, cell: &endpoint.cell, tier, hosts, endings: &self.front.endings };
         Some((record, at + (bytes.len() - rest.len())))
     }
 }
@@ -264,6 +275,7 @@ impl<'a> Record<'a> {
             cell: self.cell.clone(),
             generation: self.generation,
             hosts: hosts.collect(),
+            tier: self.tier.clone(),
         })
     }
 }

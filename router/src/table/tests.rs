@@ -1,5 +1,6 @@
 use contracts::routing::{CellEndpoint, Change, FeedLine, Route, Table};
-use contracts::{CellId, Generation, TenantId};
+use contracts::tiers::Tier;
+use contracts::{CellId, Generation, TenantId, TierId};
 use rand::{Rng, SeedableRng};
 
 use super::{Follower, StepError, Surface, TableError, View};
@@ -19,7 +20,12 @@ fn route(tenant: &str, cell: &str, generation: u64) -> Route {
         cell: CellId::new(cell).unwrap(),
         generation: Generation(generation),
         hosts: vec![format!("{tenant}.localhost")],
+        tier: TierId::default(),
     }
+}
+
+fn tier(name: &str) -> TierId {
+    TierId::new(name).unwrap()
 }
 
 fn placed(version: u64, route: Route) -> FeedLine {
@@ -135,7 +141,13 @@ fn a_view_says_what_the_contracts_table_says() {
 fn any_change(random: &mut impl Rng) -> Change {
     let name = |random: &mut dyn rand::RngCore| format!("t{}", random.random_range(10..22));
     let cell_name = format!("cell-{}", random.random_range(0..3));
-    match random.random_range(0..10) {
+    let some_tier = tier(["standard", "gold", "silver"][random.random_range(0..3)]);
+    match random.random_range(0..14) {
+        3 | 4 => {
+            let requests_per_second = random.random_range(0..3);
+            Change::TierUpserted { tier: Tier { requests_per_second, request_burst: 1, ..Tier::unlimited(some_tier) } }
+        }
+        5 => Change::TierRemoved { tier: some_tier },
         0 => Change::CellUpserted { endpoint: cell(&cell_name, random.random_range(1..9)) },
         1 => Change::CellRemoved { cell: CellId::new(cell_name).unwrap() },
         2 => Change::TenantRemoved { tenant: TenantId::new(name(random)).unwrap() },
@@ -144,6 +156,7 @@ fn any_change(random: &mut impl Rng) -> Change {
             match random.random_range(0..4) {
                 0 => route.hosts.push(format!("{}.example", name(random))),
                 1 => route.hosts = vec![format!("{}.own.example", name(random)), format!("{}.localhost", name(random))],
+                2 => route.tier = some_tier,
                 _ => {}
             }
             Change::TenantPlaced { route }
@@ -160,6 +173,7 @@ fn agree(view: &View, model: &Table) {
         let expected = model.routes.get(&tenant);
         assert_eq!(view.route(&tenant).as_ref(), expected);
         assert_eq!(view.by_tenant(&tenant).map(|seat| seat.generation), expected.map(|route| route.generation));
+        assert_eq!(view.by_tenant(&tenant).map(|seat| seat.tier), expected.map(|route| &route.tier));
         for ending in ["localhost", "example", "own.example"] {
             let host = format!("t{number}.{ending}");
             let holder = model.routes.values().find(|route| route.hosts.contains(&host));
@@ -176,7 +190,8 @@ fn agree(view: &View, model: &Table) {
 fn table(view: &View) -> Table {
     let cells = view.cells().map(|endpoint| (endpoint.cell.clone(), endpoint.clone())).collect();
     let routes = view.routes().map(|route| (route.tenant.clone(), route)).collect();
-    Table { version: view.version(), cells, routes }
+    let tiers = view.tiers().map(|tier| (tier.tier.clone(), tier.clone())).collect();
+    Table { version: view.version(), cells, routes, tiers }
 }
 
 /// Tenants with hosts of a common ending, of another, of their own; enough that slots collide.

@@ -6,6 +6,7 @@ mod early;
 mod ends;
 mod handover;
 mod hostile;
+mod limits;
 mod moves;
 mod peer;
 mod places;

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use contracts::claims::{AUDIENCE_CELL, Claims, ISSUER};
 use contracts::routing::{CellEndpoint, Change, FeedLine, Route, Table};
-use contracts::{CellId, Generation, TenantId};
+use contracts::{CellId, Generation, TenantId, TierId};
 use ed25519_dalek::{Signer, SigningKey};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -132,6 +132,7 @@ pub fn route(tenant: &str, cell: &str, generation: u64) -> Route {
         cell: CellId::new(cell).unwrap(),
         generation: Generation(generation),
         hosts: vec![format!("{tenant}.localhost")],
+        tier: TierId::default(),
     }
 }
 

@@ -236,7 +236,13 @@ fn placed(tenant: &str) -> Result<Arc<Placements>> {
     let (cell, tenant) = (contracts::CellId::new("here")?, contracts::TenantId::new(tenant)?);
     let endpoint = CellEndpoint { cell: cell.clone(), http: String::new(), flight: String::new() };
     let hosts = vec![format!("{tenant}.localhost")];
-    let route = Route { tenant, cell: cell.clone(), generation: contracts::Generation(1), hosts };
+    let route = Route {
+        tenant,
+        cell: cell.clone(),
+        generation: contracts::Generation(1),
+        hosts,
+        tier: contracts::TierId::default(),
+    };
     let mut table = Table::default();
     table.apply(1, &Change::CellUpserted { endpoint })?;
     table.apply(2, &Change::TenantPlaced { route })?;

@@ -93,12 +93,18 @@ impl Feed for Routing {
 mod tests {
     use super::*;
     use contracts::routing::{CellEndpoint, Change, Route};
-    use contracts::{CellId, Generation, TenantId};
+    use contracts::{CellId, Generation, TenantId, TierId};
 
     fn table() -> Table {
         let (cell, tenant) = (CellId::new("shared-1").unwrap(), TenantId::new("acme").unwrap());
         let endpoint = CellEndpoint { cell: cell.clone(), http: String::new(), flight: String::new() };
-        let route = Route { tenant, cell, generation: Generation(5), hosts: vec!["acme.localhost".into()] };
+        let route = Route {
+            tenant,
+            cell,
+            generation: Generation(5),
+            hosts: vec!["acme.localhost".into()],
+            tier: TierId::default(),
+        };
         let mut table = Table::default();
         table.apply(1, &Change::CellUpserted { endpoint }).unwrap();
         table.apply(2, &Change::TenantPlaced { route }).unwrap();

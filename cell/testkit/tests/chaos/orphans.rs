@@ -63,8 +63,7 @@ async fn are_collected(world: Arc<World>) -> anyhow::Result<()> {
     let (tenant, _, table, record) = load.stop().await?;
     exactly_once(&tenant, &table, &record).await?;
     let (store, folder) = vended(&tenant, STREAMS, &name).await?;
-    let planted =
-        ["data/left.parquet", "metadata/left-m0.avro"].map(|file| Path::from(format!("{folder}/{file}")));
+    let planted = ["data/left.parquet", "metadata/left-m0.avro"].map(|file| Path::from(format!("{folder}/{file}")));
     for file in &planted {
         store.put(file, PutPayload::from_static(b"left by a writer that died")).await?;
     }

@@ -11,11 +11,7 @@ use reqwest::Method;
 use testkit::{Answer, Tenant};
 
 /// Bucket and folder of a table, and a client with the credentials that come with it.
-pub async fn vended(
-    tenant: &Tenant,
-    namespace: &str,
-    table: &str,
-) -> anyhow::Result<(Arc<dyn ObjectStore>, String)> {
+pub async fn vended(tenant: &Tenant, namespace: &str, table: &str) -> anyhow::Result<(Arc<dyn ObjectStore>, String)> {
     let path = format!("/iceberg/v1/{}/namespaces/{namespace}/tables/{table}", tenant.id);
     let request = tenant.request(Method::GET, &path).header("x-iceberg-access-delegation", "vended-credentials");
     let answer = Answer::of(request).await?.good()?;

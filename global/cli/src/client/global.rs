@@ -17,7 +17,21 @@ pub struct Tenant {
     pub host: String,
     pub cell: String,
     pub generation: u64,
+    pub tier: String,
     pub state: String,
+}
+
+/// Limits of each tenant; 0 = none.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tier {
+    #[serde(skip_serializing)]
+    pub id: String,
+    pub requests_per_second: u32,
+    pub request_burst: u32,
+    pub concurrent_requests: u32,
+    pub bytes_per_second: u64,
+    pub byte_burst: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -50,6 +64,8 @@ struct NewTenant<'a> {
     organisation: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     cell: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tier: Option<&'a str>,
 }
 
 /// The global plane as one bearer sees it.
@@ -112,8 +128,14 @@ impl Global {
     }
 
     /// Creates the tenant, or answers with the one that exists in that organisation.
-    pub async fn ensure_tenant(&self, id: &str, organisation: &str, cell: Option<&str>) -> anyhow::Result<Tenant> {
-        let body = serde_json::to_value(NewTenant { id, organisation, cell })?;
+    pub async fn ensure_tenant(
+        &self,
+        id: &str,
+        organisation: &str,
+        cell: Option<&str>,
+        tier: Option<&str>,
+    ) -> anyhow::Result<Tenant> {
+        let body = serde_json::to_value(NewTenant { id, organisation, cell, tier })?;
         let what = format!("create tenant {id}");
         let tenant: Tenant = self.call(&what, Method::POST, "/api/v1/tenants", Some(body)).await?;
         if let Some(wanted) = cell
@@ -122,6 +144,26 @@ impl Global {
             anyhow::bail!("tenant {id} lives in cell {}, not in {wanted}", tenant.cell);
         }
         Ok(tenant)
+    }
+
+    pub async fn give_tier(&self, tenant: &str, tier: &str) -> Result<Tenant, ApiError> {
+        let (what, path) = (format!("give {tenant} the tier {tier}"), format!("/api/v1/tenants/{tenant}/tier"));
+        self.call(&what, Method::PUT, &path, Some(json!({ "tier": tier }))).await
+    }
+
+    pub async fn tiers(&self) -> Result<Vec<Tier>, ApiError> {
+        self.all("list tiers", "/api/v1/tiers").await
+    }
+
+    pub async fn set_tier(&self, tier: &Tier) -> anyhow::Result<Tier> {
+        let (what, path) = (format!("set tier {}", tier.id), format!("/api/v1/tiers/{}", tier.id));
+        Ok(self.call(&what, Method::PUT, &path, Some(serde_json::to_value(tier)?)).await?)
+    }
+
+    pub async fn remove_tier(&self, id: &str) -> Result<(), ApiError> {
+        let request = self.api.request(Method::DELETE, "global", &format!("/api/v1/tiers/{id}"));
+        let request = request.bearer_auth(self.credential.token().await?);
+        self.api.send(&format!("remove tier {id}"), request).await.map(drop)
     }
 
     /// Makes a machine user of the organisation that may do everything inside the tenant.

@@ -12,6 +12,7 @@ mod status;
 mod table;
 mod tenant;
 mod tenant_api;
+mod tier;
 mod token;
 
 use std::process::ExitCode;
@@ -30,9 +31,12 @@ pub enum Command {
     Login(login::Args),
     /// Print an access token, for curl and other clients.
     Token(token::Args),
-    /// Tenants: list, create.
+    /// Tenants: list, create, set the tier.
     #[command(subcommand)]
     Tenant(tenant::Command),
+    /// Tiers, what classes of tenants may use: list, set, remove.
+    #[command(subcommand)]
+    Tier(tier::Command),
     /// Cells: list.
     #[command(subcommand)]
     Cell(cell::Command),
@@ -48,6 +52,7 @@ pub async fn run(command: Command, place: &Place) -> anyhow::Result<ExitCode> {
         Command::Login(args) => login::run(args, place).await,
         Command::Token(args) => token::run(args, place).await,
         Command::Tenant(command) => tenant::run(command, place).await,
+        Command::Tier(command) => tier::run(command, place).await,
         Command::Cell(command) => cell::run(command, place).await,
         Command::Status(args) => status::run(args, place).await,
     }

@@ -5,6 +5,7 @@ mod contracts;
 mod feeds;
 mod organisations;
 mod tenants;
+mod tiers;
 
 use ::contracts::Claims;
 use axum::extract::FromRequestParts;
@@ -39,6 +40,9 @@ fn routes() -> OpenApiRouter<Tenancy> {
         .routes(routes!(tenants::add_host))
         .routes(routes!(tenants::remove_host))
         .routes(routes!(tenants::place, tenants::placements))
+        .routes(routes!(tenants::set_tier))
+        .routes(routes!(tiers::list))
+        .routes(routes!(tiers::put, tiers::get, tiers::remove))
         .routes(routes!(contracts::list))
 }
 

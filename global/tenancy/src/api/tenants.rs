@@ -1,7 +1,7 @@
 //! Tenants, their hosts and placements.
 
 use axum::extract::{Path, State};
-use contracts::TenantId;
+use contracts::{TenantId, TierId};
 use http::StatusCode;
 use kit::fault::Problem;
 use kit::http::{Json, Page, PageRequest, Query};
@@ -22,6 +22,8 @@ pub struct CreateTenant {
     organisation: String,
     /// Placed by policy when absent: the organisation's dedicated cell, else the emptiest shared one.
     cell: Option<String>,
+    /// `standard` when absent; only the platform's administrators name one.
+    tier: Option<TierId>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -29,6 +31,12 @@ pub struct CreateTenant {
 pub struct AddHost {
     #[schema(example = "data.acme.example")]
     host: String,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SetTier {
+    tier: TierId,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -48,6 +56,7 @@ pub struct TenantView {
     hosts: Vec<String>,
     cell: String,
     generation: i64,
+    tier: String,
     /// Always `active`: removed tenants are not shown.
     state: String,
     #[serde(with = "time::serde::rfc3339")]
@@ -64,6 +73,7 @@ impl TryFrom<Tenant> for TenantView {
             organisation: tenant.organisation,
             hosts: tenant.hosts,
             generation: tenant.generation,
+            tier: tenant.tier.unwrap_or_else(|| TierId::default().to_string()),
             state: tenant.state,
             created_at: tenant.created_at,
         })
@@ -102,7 +112,8 @@ pub async fn create(
     caller: Caller,
     Json(body): Json<CreateTenant>,
 ) -> Result<(StatusCode, Json<TenantView>), Problem> {
-    let (tenant, new) = tenants::create(&tenancy, &caller, &body.id, &body.organisation, body.cell.as_deref()).await?;
+    let CreateTenant { id, organisation, cell, tier } = &body;
+    let (tenant, new) = tenants::create(&tenancy, &caller, id, organisation, cell.as_deref(), tier.as_ref()).await?;
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(tenant.try_into()?)))
 }
 
@@ -180,6 +191,20 @@ pub async fn place(
 ) -> Result<(StatusCode, Json<TenantView>), Problem> {
     let tenant = tenants::place(&tenancy, &caller, &tenant_id(tenant)?, &body.cell).await?;
     Ok((StatusCode::CREATED, Json(tenant.try_into()?)))
+}
+
+/// Give the tenant another tier. What is under way goes on.
+#[utoipa::path(
+    put, path = "/api/v1/tenants/{tenant}/tier", tag = "tenants", params(("tenant" = String, Path)), request_body = SetTier,
+    responses((status = 200, body = TenantView), (status = 401), (status = 403), (status = 404), (status = 422), (status = 503)),
+)]
+pub async fn set_tier(
+    State(tenancy): State<Tenancy>,
+    caller: Caller,
+    Path(tenant): Path<String>,
+    Json(body): Json<SetTier>,
+) -> Result<Json<TenantView>, Problem> {
+    Ok(Json(tenants::set_tier(&tenancy, &caller, &tenant_id(tenant)?, &body.tier).await?.try_into()?))
 }
 
 /// Where the tenant has been, newest first.

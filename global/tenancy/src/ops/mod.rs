@@ -5,6 +5,7 @@ pub mod contracts;
 pub mod organisations;
 pub mod routing;
 pub mod tenants;
+pub mod tiers;
 
 use crate::Tenancy;
 

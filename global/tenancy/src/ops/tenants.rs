@@ -1,7 +1,7 @@
 //! Tenants: created and placed in one transaction, under one writer.
 
 use contracts::routing::{Change, Route};
-use contracts::{CellId, Generation, TenantId};
+use contracts::{CellId, Generation, TenantId, TierId};
 use sqlx::PgTransaction;
 use time::OffsetDateTime;
 
@@ -11,7 +11,7 @@ use crate::domain::host::{RESERVED_TENANTS, is_reserved, normalise};
 use crate::domain::placement::{CellKind, choose};
 use crate::error::Error;
 use crate::store::tenants::{self, Tenant};
-use crate::store::{cells, organisations, routing, writer};
+use crate::store::{cells, organisations, routing, tiers, writer};
 
 const ACTIVE: &str = "active";
 
@@ -24,6 +24,7 @@ fn placed(tenant: &Tenant) -> Result<Change, Error> {
             cell: CellId::new(cell).map_err(ill_formed)?,
             generation: Generation(tenant.generation.unsigned_abs()),
             hosts: tenant.hosts.clone(),
+            tier: tenant.tier.clone().map(TierId::new).transpose().map_err(ill_formed)?.unwrap_or_default(),
         },
     })
 }
@@ -56,8 +57,10 @@ pub async fn create(
     id: &TenantId,
     organisation: &str,
     named_cell: Option<&str>,
+    tier: Option<&TierId>,
 ) -> Result<(Tenant, bool), Error> {
-    if !caller.administers(organisation) {
+    // What a tenant may use is the platform's to say.
+    if !caller.administers(organisation) || (tier.is_some() && !caller.is_platform()) {
         return Err(Error::Forbidden);
     }
     if RESERVED_TENANTS.contains(&id.as_str()) {
@@ -67,10 +70,12 @@ pub async fn create(
     if let Some(existing) = tenants::lock(&mut db, id.as_str()).await? {
         let same = existing.state == ACTIVE
             && existing.organisation == organisation
-            && named_cell.is_none_or(|cell| existing.cell.as_deref() == Some(cell));
+            && named_cell.is_none_or(|cell| existing.cell.as_deref() == Some(cell))
+            && tier.is_none_or(|tier| existing.tier.as_deref() == named(tier).map(TierId::as_str));
         return if same { Ok((existing, false)) } else { Err(Error::Exists("tenant")) };
     }
     organisations::find(&mut db, organisation).await?.ok_or(Error::Invalid("the organisation does not exist"))?;
+    let tier = existing_tier(&mut db, tier).await?;
     let candidates = cells::candidates(&mut db).await?;
     let chosen = choose(&candidates, organisation, named_cell, caller.is_platform())?;
     if chosen.kind == CellKind::Dedicated && chosen.organisation.is_none() {
@@ -79,10 +84,40 @@ pub async fn create(
         cells::upsert(&mut db, &cells::Cell { organisation: Some(organisation.to_owned()), ..cell }).await?;
     }
     let generation = writer::next_generation(&mut db).await?;
-    tenants::insert(&mut db, id.as_str(), organisation, &chosen.id, generation).await?;
+    tenants::insert(&mut db, id.as_str(), organisation, &chosen.id, generation, tier).await?;
     tenants::record_placement(&mut db, id.as_str(), &chosen.id, generation).await?;
     tenants::add_host(&mut db, id.as_str(), &format!("{id}.{}", tenancy.0.settings.host_suffix), true).await?;
     publish(tenancy, caller, db, id).await.map(|tenant| (tenant, true))
+}
+
+/// The standard tier is stored as none.
+fn named(tier: &TierId) -> Option<&TierId> {
+    Some(tier).filter(|tier| **tier != TierId::default())
+}
+
+/// The tier as it is stored, if there is such a one.
+async fn existing_tier<'a>(
+    db: &mut PgTransaction<'static>,
+    tier: Option<&'a TierId>,
+) -> Result<Option<&'a TierId>, Error> {
+    let Some(tier) = tier.and_then(named) else { return Ok(None) };
+    tiers::find(db, tier).await?.ok_or(Error::Invalid("the tier does not exist"))?;
+    Ok(Some(tier))
+}
+
+/// The routers hear of it like of a placement; the generation stays, and so does every request under way.
+pub async fn set_tier(tenancy: &Tenancy, caller: &Caller, id: &TenantId, tier: &TierId) -> Result<Tenant, Error> {
+    let mut db = tenancy.0.election.begin(&tenancy.0.pool).await?;
+    let tenant = lock_own(&mut db, caller, id).await?;
+    if !caller.is_platform() {
+        return Err(Error::Forbidden);
+    }
+    let tier = existing_tier(&mut db, Some(tier)).await?;
+    if tenant.tier.as_deref() == tier.map(TierId::as_str) {
+        return Ok(tenant);
+    }
+    tenants::set_tier(&mut db, id.as_str(), tier).await?;
+    publish(tenancy, caller, db, id).await
 }
 
 /// A new generation: every request that carries an older one is refused from then on. Only the

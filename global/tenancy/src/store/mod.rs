@@ -5,4 +5,5 @@ pub mod contracts;
 pub mod organisations;
 pub mod routing;
 pub mod tenants;
+pub mod tiers;
 pub mod writer;

@@ -1,12 +1,12 @@
 //! The routing log and the table it leads to.
 
 use contracts::routing::{CellEndpoint, Change, Route, Table};
-use contracts::{CellId, Generation, TenantId};
+use contracts::{CellId, Generation, TenantId, TierId};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use crate::error::Error;
-use crate::store::writer;
+use crate::store::{tiers, writer};
 
 /// Wakes the feed.
 pub const CHANNEL: &str = "tenancy_routing";
@@ -50,18 +50,22 @@ pub async fn snapshot(db: &mut PgConnection) -> Result<Table, Error> {
         let cell = CellId::new(id).map_err(ill_formed)?;
         table.cells.insert(cell.clone(), CellEndpoint { cell, http, flight });
     }
-    let routes: Vec<(String, String, i64, Vec<String>)> = sqlx::query_as(
-        "select t.id, t.cell, t.generation, array_agg(h.host order by h.own desc, h.host)
+    for tier in tiers::list(&mut *db, None, None, i64::MAX).await? {
+        table.tiers.insert(tier.tier.clone(), tier);
+    }
+    let routes: Vec<(String, String, i64, Option<String>, Vec<String>)> = sqlx::query_as(
+        "select t.id, t.cell, t.generation, t.tier, array_agg(h.host order by h.own desc, h.host)
          from tenants t join hosts h on h.tenant = t.id where t.state = 'active' and t.cell is not null
-         group by t.id, t.cell, t.generation",
+         group by t.id, t.cell, t.generation, t.tier",
     )
     .fetch_all(db)
     .await?;
-    for (id, cell, generation, hosts) in routes {
+    for (id, cell, generation, tier, hosts) in routes {
         let tenant = TenantId::new(id).map_err(ill_formed)?;
         let cell = CellId::new(cell).map_err(ill_formed)?;
         let generation = Generation(generation.unsigned_abs());
-        table.routes.insert(tenant.clone(), Route { tenant, cell, generation, hosts });
+        let tier = tier.map(TierId::new).transpose().map_err(ill_formed)?.unwrap_or_default();
+        table.routes.insert(tenant.clone(), Route { tenant, cell, generation, hosts, tier });
     }
     Ok(table)
 }

@@ -1,5 +1,6 @@
 //! Tenants, their hosts and their placements.
 
+use contracts::TierId;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
@@ -12,6 +13,8 @@ pub struct Tenant {
     pub state: String,
     pub cell: Option<String>,
     pub generation: i64,
+    /// `None` is the standard tier.
+    pub tier: Option<String>,
     pub created_at: OffsetDateTime,
     /// The tenant's own host first.
     pub hosts: Vec<String>,
@@ -20,7 +23,7 @@ pub struct Tenant {
 /// Locked for the writer's transaction; removed tenants too, because their ids stay taken.
 pub async fn lock(db: &mut PgConnection, id: &str) -> Result<Option<Tenant>, Error> {
     let row = sqlx::query_as(
-        "select t.id, t.organisation, t.state, t.cell, t.generation, t.created_at,
+        "select t.id, t.organisation, t.state, t.cell, t.generation, t.tier, t.created_at,
                 array(select h.host from hosts h where h.tenant = t.id order by h.own desc, h.host) as hosts
          from tenants t where t.id = $1 for update",
     );
@@ -37,7 +40,7 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<Tenant>, Error> {
     let rows = sqlx::query_as(
-        "select t.id, t.organisation, t.state, t.cell, t.generation, t.created_at,
+        "select t.id, t.organisation, t.state, t.cell, t.generation, t.tier, t.created_at,
                 array(select h.host from hosts h where h.tenant = t.id order by h.own desc, h.host) as hosts
          from tenants t
          where t.state = 'active' and ($1::text is null or t.organisation = $1)
@@ -63,15 +66,27 @@ pub async fn insert(
     organisation: &str,
     cell: &str,
     generation: i64,
+    tier: Option<&TierId>,
 ) -> Result<(), Error> {
-    sqlx::query("insert into tenants (id, organisation, cell, generation) values ($1, $2, $3, $4)")
+    sqlx::query("insert into tenants (id, organisation, cell, generation, tier) values ($1, $2, $3, $4, $5)")
         .bind(id)
         .bind(organisation)
         .bind(cell)
         .bind(generation)
+        .bind(tier.map(TierId::as_str))
         .execute(db)
         .await
         .map_err(|error| Error::exists(error, "tenant"))?;
+    Ok(())
+}
+
+/// `None` is the standard tier.
+pub async fn set_tier(db: &mut PgConnection, id: &str, tier: Option<&TierId>) -> Result<(), Error> {
+    sqlx::query("update tenants set tier = $2 where id = $1")
+        .bind(id)
+        .bind(tier.map(TierId::as_str))
+        .execute(db)
+        .await?;
     Ok(())
 }
 
@@ -111,7 +126,10 @@ pub async fn placements(
 
 pub async fn remove(db: &mut PgConnection, id: &str) -> Result<(), Error> {
     sqlx::query("delete from hosts where tenant = $1").bind(id).execute(&mut *db).await?;
-    sqlx::query("update tenants set state = 'removed', cell = null where id = $1").bind(id).execute(db).await?;
+    sqlx::query("update tenants set state = 'removed', cell = null, tier = null where id = $1")
+        .bind(id)
+        .execute(db)
+        .await?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 mod feed;
 mod placement;
 mod registry;
+mod tiers;
 mod writer;
 
 use std::sync::Arc;
@@ -116,7 +117,7 @@ pub async fn put_cell(tenancy: &Tenancy, name: &str, number: u8, kind: CellKind)
 }
 
 pub async fn create(tenancy: &Tenancy, name: &str, organisation: &str) -> Result<Tenant, Error> {
-    tenants::create(tenancy, &platform(), &tenant(name), organisation, None).await.map(|(tenant, _)| tenant)
+    tenants::create(tenancy, &platform(), &tenant(name), organisation, None, None).await.map(|(tenant, _)| tenant)
 }
 
 pub async fn snapshot(pool: &PgPool) -> anyhow::Result<Table> {

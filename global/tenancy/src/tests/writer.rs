@@ -33,7 +33,9 @@ async fn concurrent_changes_leave_no_gap_and_no_twin() -> Done {
     let create_one = |n: usize| {
         let tenancy = site.tenancy.clone();
         // Every tenant is asked for twice.
-        async move { tenants::create(&tenancy, &platform(), &tenant(&format!("t-{}", n / 2)), "acme-corp", None).await }
+        async move {
+            tenants::create(&tenancy, &platform(), &tenant(&format!("t-{}", n / 2)), "acme-corp", None, None).await
+        }
     };
     let made = futures::future::join_all((0..24).map(create_one)).await;
     let fresh = made.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().filter(|(_, new)| *new).count();

@@ -28,7 +28,7 @@ pub async fn open(place: &Place, site: &Site, api: &Api, tenant: &str, cell: &st
     let admin = Credential::secret(api, credential::bootstrap_admin(place)?, None);
     let global = Global::new(api, admin);
     global.ensure_organisation(&organisation, &organisation).await?;
-    let placed = global.ensure_tenant(tenant, &organisation, Some(cell)).await?;
+    let placed = global.ensure_tenant(tenant, &organisation, Some(cell), None).await?;
     let credential = machine(place, api, &global, tenant, &organisation).await?;
     let door = TenantApi::new(api, credential.clone(), tenant);
     wait_until_known(&door, cell).await?;

@@ -1,0 +1,51 @@
+//! Who may come in: sizes, and what the tenant has left of its tier.
+
+use bytes::Bytes;
+use pingora::proxy::Session;
+
+use super::exchange::Exchange;
+use super::{Proxy, Shared};
+use crate::decision::{Destination, Door, Refusal};
+
+impl Proxy {
+    /// Takes the destination for the request's, if its tenant may have one more under way.
+    pub(super) fn enter(&self, destination: Destination, exchange: &mut Exchange) -> Result<(), Refusal> {
+        let placement = match exchange.destination.insert(destination) {
+            Destination::Cell(placement) => placement,
+            Destination::Global => return Ok(()),
+        };
+        let Shared { ledger, limits, .. } = &*self.shared;
+        let allowance = placement.allowance.unwrap_or(limits.tenant.allowance());
+        let leave = ledger.enter(&placement.tenant, allowance, self.shared.now()).map_err(Refusal::Over)?;
+        exchange.leave = Some(leave);
+        Ok(())
+    }
+
+    pub(super) fn body_limit(&self) -> u64 {
+        let limits = &self.shared.limits;
+        let limit = match self.door {
+            Door::Http | Door::Https => limits.body_bytes,
+            Door::Flight | Door::FlightTls => limits.flight_body_bytes,
+        };
+        if limit == 0 { u64::MAX } else { limit }
+    }
+
+    /// Charges a piece of a body to its tenant; its length.
+    pub(super) fn passed(&self, body: &Option<Bytes>, exchange: &Exchange) -> u64 {
+        let bytes = body.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if let Some(leave) = exchange.leave.as_ref().filter(|leave| bytes > 0 && leave.counts_bytes) {
+            leave.passed(bytes, self.shared.now());
+        }
+        bytes
+    }
+
+    pub(super) fn refusal_by_size(&self, session: &Session) -> Option<Refusal> {
+        let raw = session.as_http1().map_or(0, |_| session.to_h1_raw().len());
+        if raw > self.shared.limits.header_bytes {
+            return Some(Refusal::HeaderTooLarge);
+        }
+        let length = session.req_header().headers.get(http::header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()).and_then(|value| value.parse::<u64>().ok());
+        length.filter(|length| *length > self.body_limit()).map(|_| Refusal::BodyTooLarge)
+    }
+}

@@ -1,0 +1,94 @@
+//! Tokens whose signature was found right, so that the next request with the same one need not pay for it again.
+//!
+//! Invariants: what is remembered belongs to one key set and is gone with it; only signatures are remembered, so that
+//! lifetime, audience and revocation are judged each time; nobody without a good token can put anything in.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use contracts::Claims;
+use parking_lot::Mutex;
+
+const SHARDS: usize = 16;
+/// Tokens of one generation in one shard; twice as many are kept, of 1 KiB each: 16 MiB altogether.
+const PER_SHARD: usize = 512;
+
+/// What a token with a right signature says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Content {
+    pub claims: Claims,
+    pub not_before: Option<i64>,
+}
+
+type Tokens = HashMap<Box<str>, Arc<Content>>;
+
+/// Those asked for lately, and those before them: the older half is forgotten whole.
+#[derive(Debug, Default)]
+struct Shard {
+    young: Tokens,
+    old: Tokens,
+}
+
+#[derive(Debug)]
+pub(super) struct Proven {
+    hasher: RandomState,
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+impl Default for Proven {
+    fn default() -> Self {
+        Self { hasher: RandomState::new(), shards: std::array::from_fn(|_| Mutex::default()) }
+    }
+}
+
+impl Proven {
+    fn shard(&self, token: &str) -> Option<&Mutex<Shard>> {
+        self.shards.get((self.hasher.hash_one(token) % SHARDS as u64) as usize)
+    }
+
+    pub(super) fn get(&self, token: &str) -> Option<Arc<Content>> {
+        let mut shard = self.shard(token)?.lock();
+        if let Some(found) = shard.young.get(token) {
+            return Some(Arc::clone(found));
+        }
+        let (token, found) = shard.old.remove_entry(token)?;
+        shard.add(token, Arc::clone(&found));
+        Some(found)
+    }
+
+    pub(super) fn put(&self, token: &str, content: Arc<Content>) {
+        if let Some(shard) = self.shard(token) {
+            shard.lock().add(token.into(), content);
+        }
+    }
+}
+
+impl Shard {
+    fn add(&mut self, token: Box<str>, content: Arc<Content>) {
+        if self.young.len() >= PER_SHARD {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(token, content);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::tests::claims;
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_what_is_used_stays() {
+        let proven = Proven::default();
+        let content = Arc::new(Content { claims: claims("acme"), not_before: None });
+        proven.put("used", Arc::clone(&content));
+        for number in 0..100_000 {
+            proven.put(&format!("token-{number}"), Arc::clone(&content));
+            assert!(proven.get("used").is_some(), "{number}");
+        }
+        let kept = proven.shards.iter().map(Mutex::lock).map(|shard| shard.young.len() + shard.old.len()).sum();
+        assert!((SHARDS * PER_SHARD..=2 * SHARDS * PER_SHARD).contains::<usize>(&kept), "{kept}");
+        assert!(proven.get("token-0").is_none());
+    }
+}
