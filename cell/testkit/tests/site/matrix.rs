@@ -160,6 +160,7 @@ fn of_acme(world: &World, parameter: &str) -> Option<String> {
         "id" | "subject" => world.acme.user.id.clone(),
         "sid" => uuid::Uuid::now_v7().to_string(),
         "host" => "data.example.org".to_owned(),
+        "tier" => "standard".to_owned(),
         _ => return None,
     })
 }
