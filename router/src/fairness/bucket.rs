@@ -103,9 +103,9 @@ mod tests {
                 }
                 let most = u128::from(burst) + now.as_nanos() * u128::from(per_second) / UNIT;
                 assert!(passed <= most, "{passed} of {most} at {now:?}");
-                // Asked more often than it allows, it gives all that it allows.
+                // Asked more often than it allows, it gives all of it; a burst of one ends with the question before.
                 let behind = most - passed;
-                let is_asked_enough = u128::from(step) * u128::from(per_second) < UNIT;
+                let is_asked_enough = burst > 1 && u128::from(step) * u128::from(per_second) < UNIT;
                 assert!(!is_asked_enough || turn < burst || behind <= 1, "{behind} too few at {now:?}");
             }
         }
