@@ -9,10 +9,17 @@ use crate::decision::{Destination, Door, Refusal};
 
 impl Proxy {
     /// Takes the destination for the request's, if its tenant may have one more under way.
-    pub(super) fn enter(&self, destination: Destination, exchange: &mut Exchange) -> Result<(), Refusal> {
+    pub(super) fn enter(
+        &self,
+        session: &Session,
+        destination: Destination,
+        exchange: &mut Exchange,
+    ) -> Result<(), Refusal> {
+        // A preflight comes without a token, so anybody may send it: it must not use up what is the tenant's.
+        let is_anybodys = !session.req_header().headers.contains_key(http::header::AUTHORIZATION);
         let placement = match exchange.destination.insert(destination) {
-            Destination::Cell(placement) => placement,
-            Destination::Global => return Ok(()),
+            Destination::Cell(placement) if !is_anybodys => placement,
+            _ => return Ok(()),
         };
         let Shared { ledger, limits, .. } = &*self.shared;
         let allowance = placement.allowance.unwrap_or(limits.tenant.allowance());

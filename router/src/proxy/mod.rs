@@ -145,7 +145,7 @@ impl ProxyHttp for Proxy {
             Some(refusal) => Err(refusal),
             None => self.judge(session, repaired).await,
         };
-        match decided.and_then(|destination| self.enter(destination, exchange)) {
+        match decided.and_then(|destination| self.enter(session, destination, exchange)) {
             Ok(()) => {}
             Err(refusal) => {
                 answer::refuse(session, exchange, refusal).await?;

@@ -39,6 +39,9 @@ pub async fn after(db: &mut PgConnection, version: u64, limit: i64) -> Result<Ve
     Ok(rows.into_iter().map(|(version, Json(change))| (version.unsigned_abs(), change)).collect())
 }
 
+/// Tenant, cell, generation, tier, hosts.
+type Placed = (String, String, i64, Option<String>, Vec<String>);
+
 /// The whole table at one version. Runs in a transaction that sees one moment of the database.
 pub async fn snapshot(db: &mut PgConnection) -> Result<Table, Error> {
     sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *db).await?;
@@ -53,7 +56,7 @@ pub async fn snapshot(db: &mut PgConnection) -> Result<Table, Error> {
     for tier in tiers::list(&mut *db, None, None, i64::MAX).await? {
         table.tiers.insert(tier.tier.clone(), tier);
     }
-    let routes: Vec<(String, String, i64, Option<String>, Vec<String>)> = sqlx::query_as(
+    let routes: Vec<Placed> = sqlx::query_as(
         "select t.id, t.cell, t.generation, t.tier, array_agg(h.host order by h.own desc, h.host)
          from tenants t join hosts h on h.tenant = t.id where t.state = 'active' and t.cell is not null
          group by t.id, t.cell, t.generation, t.tier",
