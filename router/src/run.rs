@@ -93,6 +93,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         rules: rules(&config),
         limits: config.limits.clone(),
         ledger: Ledger::new(config.limits.concurrent_requests),
+        allowance: config.limits.tenant.allowance(),
         peers: Peers::new(identity.cell_key(), &config.limits, config.global_address()?),
         waiting: WaitingRoom::new(config.limits.cell_wait()),
         in_flight: in_flight.clone(),

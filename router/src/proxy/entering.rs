@@ -21,8 +21,8 @@ impl Proxy {
             Destination::Cell(placement) if !is_anybodys => placement,
             _ => return Ok(()),
         };
-        let Shared { ledger, limits, .. } = &*self.shared;
-        let allowance = placement.allowance.unwrap_or(limits.tenant.allowance());
+        let Shared { ledger, allowance, .. } = &*self.shared;
+        let allowance = placement.allowance.unwrap_or(*allowance);
         let leave = ledger.enter(&placement.tenant, allowance, self.shared.now()).map_err(Refusal::Over)?;
         exchange.leave = Some(leave);
         Ok(())

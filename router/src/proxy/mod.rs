@@ -25,7 +25,7 @@ use trace::Tracer;
 use crate::access_log::AccessLog;
 use crate::config::Limits;
 use crate::decision::{Destination, Door, Known, Refusal, Rules, decide, place};
-use crate::fairness::Ledger;
+use crate::fairness::{Allowance, Ledger};
 use crate::knowledge::Knowledge;
 use crate::shutdown::InFlight;
 use crate::token::TokenError;
@@ -51,6 +51,8 @@ pub struct Shared {
     pub rules: Rules,
     pub limits: Limits,
     pub ledger: Arc<Ledger>,
+    /// Of a tenant whose tier the table does not know.
+    pub allowance: Allowance,
     pub peers: Peers,
     pub waiting: Arc<WaitingRoom>,
     pub in_flight: Arc<InFlight>,

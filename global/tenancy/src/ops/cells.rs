@@ -9,6 +9,7 @@ use crate::Tenancy;
 use crate::domain::access::Caller;
 use crate::domain::placement::{CellKind, CellState, is_endpoint};
 use crate::error::Error;
+use crate::ops::log;
 use crate::store::cells::{self, Cell, CellStatus};
 use crate::store::{organisations, routing};
 
@@ -128,10 +129,7 @@ pub async fn remove(tenancy: &Tenancy, caller: &Caller, id: &CellId) -> Result<(
         return Err(Error::CellInUse);
     }
     cells::delete(&mut db, id.as_str()).await?;
-    let head = routing::append(&mut db, &Change::CellRemoved { cell: id.clone() }, &caller.subject).await?;
-    db.commit().await?;
-    tenancy.heard(head);
-    Ok(())
+    log(tenancy, caller, db, &Change::CellRemoved { cell: id.clone() }).await
 }
 
 /// `peer` is the SPIFFE id of the connection: a cell reports for itself and for nobody else.

@@ -7,7 +7,11 @@ pub mod routing;
 pub mod tenants;
 pub mod tiers;
 
-use crate::Tenancy;
+use ::contracts::routing::Change;
+use sqlx::PgTransaction;
+
+use crate::domain::access::Caller;
+use crate::{Tenancy, store};
 
 impl Tenancy {
     /// Wakes the feed's readers if `head` is news.
@@ -18,6 +22,19 @@ impl Tenancy {
             moved
         });
     }
+}
+
+/// Logs a change, commits it with everything before it in the transaction, and wakes the feed's readers.
+async fn log(
+    tenancy: &Tenancy,
+    caller: &Caller,
+    mut db: PgTransaction<'static>,
+    change: &Change,
+) -> Result<(), crate::Error> {
+    let head = store::routing::append(&mut db, change, &caller.subject).await?;
+    db.commit().await?;
+    tenancy.heard(head);
+    Ok(())
 }
 
 const MAX_NAME: usize = 200;

@@ -10,8 +10,9 @@ use crate::domain::access::Caller;
 use crate::domain::host::{RESERVED_TENANTS, is_reserved, normalise};
 use crate::domain::placement::{CellKind, choose};
 use crate::error::Error;
+use crate::ops::log;
 use crate::store::tenants::{self, Tenant};
-use crate::store::{cells, organisations, routing, tiers, writer};
+use crate::store::{cells, organisations, tiers, writer};
 
 const ACTIVE: &str = "active";
 
@@ -37,9 +38,7 @@ async fn publish(
     id: &TenantId,
 ) -> Result<Tenant, Error> {
     let tenant = tenants::lock(&mut db, id.as_str()).await?.ok_or(Error::NotFound("tenant"))?;
-    let head = routing::append(&mut db, &placed(&tenant)?, &caller.subject).await?;
-    db.commit().await?;
-    tenancy.heard(head);
+    log(tenancy, caller, db, &placed(&tenant)?).await?;
     Ok(tenant)
 }
 
@@ -166,10 +165,7 @@ pub async fn remove(tenancy: &Tenancy, caller: &Caller, id: &TenantId) -> Result
     let mut db = tenancy.0.election.begin(&tenancy.0.pool).await?;
     lock_own(&mut db, caller, id).await?;
     tenants::remove(&mut db, id.as_str()).await?;
-    let head = routing::append(&mut db, &Change::TenantRemoved { tenant: id.clone() }, &caller.subject).await?;
-    db.commit().await?;
-    tenancy.heard(head);
-    Ok(())
+    log(tenancy, caller, db, &Change::TenantRemoved { tenant: id.clone() }).await
 }
 
 /// Adds a host of the tenant's own. Whether its DNS leads here is the tenant's business; two

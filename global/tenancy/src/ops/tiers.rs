@@ -7,7 +7,8 @@ use contracts::tiers::Tier;
 use crate::Tenancy;
 use crate::domain::access::Caller;
 use crate::error::Error;
-use crate::store::{routing, tiers};
+use crate::ops::log;
+use crate::store::tiers;
 
 /// Makes a tier or changes it. The log grows only when it does change.
 pub async fn put(tenancy: &Tenancy, caller: &Caller, tier: &Tier) -> Result<(), Error> {
@@ -22,10 +23,7 @@ pub async fn put(tenancy: &Tenancy, caller: &Caller, tier: &Tier) -> Result<(), 
         return Ok(());
     }
     tiers::upsert(&mut db, tier).await?;
-    let head = routing::append(&mut db, &Change::TierUpserted { tier: tier.clone() }, &caller.subject).await?;
-    db.commit().await?;
-    tenancy.heard(head);
-    Ok(())
+    log(tenancy, caller, db, &Change::TierUpserted { tier: tier.clone() }).await
 }
 
 /// Everybody who administers something may know what there is to be had.
@@ -53,8 +51,5 @@ pub async fn remove(tenancy: &Tenancy, caller: &Caller, id: &TierId) -> Result<(
         return Err(Error::TierInUse);
     }
     tiers::delete(&mut db, id).await?;
-    let head = routing::append(&mut db, &Change::TierRemoved { tier: id.clone() }, &caller.subject).await?;
-    db.commit().await?;
-    tenancy.heard(head);
-    Ok(())
+    log(tenancy, caller, db, &Change::TierRemoved { tier: id.clone() }).await
 }
