@@ -4,6 +4,7 @@
 //! rules nobody declared are removed: every one of them is a hole.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use contracts::kafka::{self, Topic};
 use kit::service::KafkaEndpoint;
@@ -16,6 +17,9 @@ use crate::{BusError, topic_admin};
 
 /// Copies of each record in production; a cluster with fewer brokers takes what it has.
 const REPLICAS: usize = 3;
+/// A broker follows its controller within milliseconds; one that starts, within seconds.
+const IN_FORCE_DEADLINE: Duration = Duration::from_secs(30);
+const IN_FORCE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Makes the broker match the contracts. `admin` is a super user. Returns what was changed, in words.
 pub async fn apply(admin: &KafkaEndpoint) -> Result<Vec<String>, BusError> {
@@ -43,10 +47,33 @@ pub async fn apply(admin: &KafkaEndpoint) -> Result<Vec<String>, BusError> {
     })
     .await
     .map(|((missing, extra), a)| (missing, extra, a))?;
-    release(administration).await;
+    release(in_force(administration).await?).await;
     changes.extend(missing.iter().map(|rule| format!("access rule created: {rule}")));
     changes.extend(extra.iter().map(|rule| format!("access rule removed: {rule}")));
     Ok(changes)
+}
+
+/// Waits until the broker itself goes by the contracts. It hears of a change from its controller, a
+/// little after the controller called it made: a service started in between would be refused.
+async fn in_force(mut administration: Administration) -> Result<Administration, BusError> {
+    let until = Instant::now() + IN_FORCE_DEADLINE;
+    loop {
+        let (existing, _) = observe(&administration).await?;
+        let topics: Vec<Topic> = kafka::topics().into_iter().filter(|t| !is_met(t, existing.get(&t.name))).collect();
+        let ((missing, extra), given_back) = blocking(administration, rule_differences).await?;
+        administration = given_back;
+        let open = topics.len() + missing.len() + extra.len();
+        if open == 0 {
+            return Ok(administration);
+        }
+        if Instant::now() > until {
+            return Err(BusError::Administration {
+                what: "contracts of the data bus".to_owned(),
+                detail: format!("{open} topics and access rules are not in force after {IN_FORCE_DEADLINE:?}"),
+            });
+        }
+        tokio::time::sleep(IN_FORCE_PAUSE).await;
+    }
 }
 
 /// Differences between the broker and the contracts, in words; empty when there are none.
@@ -103,6 +130,12 @@ async fn mend(administration: &Administration, topic: &Topic, state: &TopicState
         changes.push(format!("topic {} set to its declared retention and cleanup", topic.name));
     }
     Ok(changes)
+}
+
+/// Whether [`mend`] would have nothing to do. Kafka takes no partition back, so more than declared is drift
+/// that stays.
+fn is_met(topic: &Topic, state: Option<&TopicState>) -> bool {
+    state.is_some_and(|state| state.partitions >= topic.partitions && settings_match(topic, state))
 }
 
 fn settings_match(topic: &Topic, state: &TopicState) -> bool {
@@ -168,6 +201,14 @@ mod tests {
         assert_eq!(differences.len(), 5, "{differences:?}");
         assert_eq!(differences[0], "topic a is missing");
         assert_eq!(differences[4], "topic x is not declared");
+    }
+
+    #[test]
+    fn a_topic_with_more_partitions_than_declared_keeps_nobody_waiting() {
+        assert!(is_met(&topic("a"), Some(&state(4, 1000, "delete"))));
+        assert!(!is_met(&topic("a"), Some(&state(2, 1000, "delete"))));
+        assert!(!is_met(&topic("a"), Some(&state(3, 1000, "compact"))));
+        assert!(!is_met(&topic("a"), None));
     }
 
     #[test]

@@ -67,6 +67,11 @@ async fn the_broker_itself_refuses_another_services_topic() {
         }
     };
     assert!(refused.is_refused(), "{refused:?}");
+    // A broker answers who may not see a topic as if it had no partitions: never an empty view.
+    let unseen = audit.tail(STREAMING_RECORD_ACCEPTED, TailStart::Latest).await.err().unwrap();
+    assert!(unseen.is_refused(), "{unseen:?}");
+    let unseen = audit.lag_meter(STREAMING_RECORD_ACCEPTED, "theft").unwrap().lag().await;
+    assert!(matches!(unseen, Err(BusError::Refused { .. })), "{unseen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, TopicPartitionList};
 
-use super::reader_config;
+use super::{partitions, reader_config};
 use crate::BusError;
 
 const ASK_DEADLINE: Duration = Duration::from_secs(10);
@@ -35,10 +35,9 @@ impl LagMeter {
 }
 
 fn measure(client: &BaseConsumer, topic: &str) -> Result<i64, KafkaError> {
-    let metadata = client.fetch_metadata(Some(topic), ASK_DEADLINE)?;
     let mut asked = TopicPartitionList::new();
-    for partition in metadata.topics().iter().flat_map(|t| t.partitions()) {
-        asked.add_partition(topic, partition.id());
+    for partition in partitions(client, topic, ASK_DEADLINE)? {
+        asked.add_partition(topic, partition);
     }
     let mut lag = 0;
     for element in client.committed_offsets(asked, ASK_DEADLINE)?.elements() {

@@ -9,7 +9,7 @@ use rdkafka::consumer::{Consumer, ConsumerContext, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::{RecordView, reader_config};
+use super::{RecordView, partitions, reader_config};
 use crate::BusError;
 use crate::producer::log_line;
 
@@ -45,14 +45,13 @@ impl TailReader {
             .set("queued.min.messages", "1000");
         let opened = tokio::task::spawn_blocking(move || -> Result<_, KafkaError> {
             let inner: StreamConsumer<Quiet> = config.create_with_context(Quiet)?;
-            let metadata = inner.fetch_metadata(Some(topic), METADATA_DEADLINE)?;
             let mut list = TopicPartitionList::new();
             let mut ranges = Vec::new();
-            for partition in metadata.topics().iter().flat_map(|t| t.partitions()) {
-                let (low, high) = inner.fetch_watermarks(topic, partition.id(), METADATA_DEADLINE)?;
+            for partition in partitions(&inner, topic, METADATA_DEADLINE)? {
+                let (low, high) = inner.fetch_watermarks(topic, partition, METADATA_DEADLINE)?;
                 let begin = if start == TailStart::Earliest { low } else { high };
-                list.add_partition_offset(topic, partition.id(), Offset::Offset(begin))?;
-                ranges.push((partition.id(), begin, high));
+                list.add_partition_offset(topic, partition, Offset::Offset(begin))?;
+                ranges.push((partition, begin, high));
             }
             inner.assign(&list)?;
             Ok((inner, ranges))
