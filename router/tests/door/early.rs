@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::site::{PATIENCE, Site, token, until};
+use crate::site::{PATIENCE, Site, until};
+use crate::tokens::token;
 
 fn head(method: &str, path: &str, more: &str) -> Vec<u8> {
     let bearer = token("acme");

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::site::{Site, token, until};
+use crate::site::{Site, until};
+use crate::tokens::token;
 
 /// Far from the drain deadline, and less than any pause a server takes before it looks again; the time
 /// of a process's own end on a busy machine is in it.

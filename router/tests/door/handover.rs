@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use nix::sys::signal::Signal;
 
-use crate::site::{Site, token, until};
+use crate::site::{Site, until};
+use crate::tokens::token;
 
 /// What clients saw.
 #[derive(Default)]

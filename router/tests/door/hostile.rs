@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::site::{PATIENCE, Site, token, until};
+use crate::site::{PATIENCE, Site, until};
+use crate::tokens::token;
 
 /// Sends bytes as they are; status and body of the answer, 0 when the connection just closes.
 async fn raw(site: &Site, bytes: &[u8]) -> (u16, String) {

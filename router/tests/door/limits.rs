@@ -5,7 +5,8 @@ use contracts::routing::{Change, Route};
 use contracts::tiers::Tier;
 use serde_json::Value;
 
-use crate::site::{Site, route, token, until};
+use crate::site::{Site, route, until};
+use crate::tokens::token;
 
 fn gold() -> Tier {
     Tier::unlimited(TierId::new("gold").unwrap())

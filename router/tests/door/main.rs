@@ -13,3 +13,4 @@ mod places;
 mod restarts;
 mod site;
 mod streams;
+mod tokens;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use contracts::routing::Change;
 use serde_json::Value;
 
-use crate::site::{Site, route, token, until};
+use crate::site::{Site, route, until};
+use crate::tokens::token;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_generation_is_reached_and_the_request_repeated_once() {

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::site::{Site, claims, jwks, now, sign, signing_key, token, until};
+use crate::site::{Site, until};
+use crate::tokens::{claims, jwks, now, sign, signing_key, token};
 
 async fn get(site: &Site, host: &str, bearer: Option<&str>) -> (u16, Value) {
     let client = site.client().build().unwrap();

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpSocket;
 
 use crate::peer::{self, Peer};
-use crate::site::{Site, token, until};
+use crate::site::{Site, until};
+use crate::tokens::token;
 
 fn shared_on(site: &Site, listener: TcpListener) -> Peer {
     let spiffe = "spiffe://cytoplane/shared-1/gateway";

@@ -4,19 +4,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use contracts::claims::{AUDIENCE_CELL, Claims, ISSUER};
 use contracts::routing::{CellEndpoint, Change, FeedLine, Route, Table};
 use contracts::{CellId, Generation, TenantId, TierId};
-use ed25519_dalek::{Signer, SigningKey};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::certs::Authority;
 use crate::peer::{self, Peer};
+use crate::tokens::{jwks, signing_key};
 
 pub struct Site {
     pub authority: Arc<Authority>,
@@ -77,53 +74,6 @@ pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
         assert!(begun.elapsed() < PATIENCE, "not in time: {what}");
         ticks.tick().await;
     }
-}
-
-pub fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64
-}
-
-pub fn signing_key() -> SigningKey {
-    SigningKey::from_bytes(&[9; 32])
-}
-
-pub fn jwks(keys: &[(&str, &SigningKey)]) -> String {
-    let keys: Vec<_> = keys
-        .iter()
-        .map(|(kid, key)| {
-            let x = URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes());
-            serde_json::json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid, "x": x})
-        })
-        .collect();
-    serde_json::json!({ "keys": keys }).to_string()
-}
-
-pub fn claims(tenant: &str) -> Claims {
-    Claims {
-        iss: ISSUER.into(),
-        sub: "u".into(),
-        tid: Some(TenantId::new(tenant).unwrap()),
-        org: None,
-        scp: "*".into(),
-        grp: vec![],
-        mrk: vec![],
-        sid: format!("session-{tenant}"),
-        aud: AUDIENCE_CELL.into(),
-        iat: now() - 1,
-        exp: now() + 600,
-        jti: "j".into(),
-    }
-}
-
-pub fn sign(claims: &Claims, kid: &str, key: &SigningKey) -> String {
-    let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"EdDSA","typ":"at+jwt","kid":"{kid}"}}"#));
-    let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(serde_json::to_string(claims).unwrap()));
-    let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).to_bytes());
-    format!("{signed}.{signature}")
-}
-
-pub fn token(tenant: &str) -> String {
-    sign(&claims(tenant), "k1", &signing_key())
 }
 
 pub fn route(tenant: &str, cell: &str, generation: u64) -> Route {

@@ -10,7 +10,8 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use crate::site::{PATIENCE, Site, token};
+use crate::site::{PATIENCE, Site};
+use crate::tokens::token;
 
 type Sent = StreamBody<mpsc::Receiver<Result<Frame<Bytes>, std::io::Error>>>;
 
