@@ -1,6 +1,6 @@
 //! The door: finds a request's tenant, checks its token and passes it on to the tenant's cell.
 //!
-//! The core (`table`, `fairness`, `token`, `revoked`, `decision`, `headers`, `problem`, `target`) is pure: no
+//! The core (`table`, `fairness`, `token`, `retries`, `revoked`, `decision`, `headers`, `problem`, `target`) is pure: no
 //! input or output, the clock is a parameter. pingora stands at the rim (`proxy`, `connection`,
 //! `listen`), TLS in one module. The global plane is never asked on a request's path.
 
@@ -19,6 +19,7 @@ pub mod listen;
 pub mod metrics;
 pub mod problem;
 pub mod proxy;
+pub mod retries;
 pub mod revoked;
 pub mod run;
 pub mod shelf;

@@ -17,7 +17,7 @@ use pingora::services::listening::Service;
 use tokio::sync::watch;
 
 use crate::config::{Config, Limits};
-use crate::connection::{Bounds, Connection};
+use crate::connection::{Addresses, Bounds, Connection};
 use crate::decision::Door;
 use crate::handover::Sockets;
 use crate::proxy::{Proxy, Shared, TRIES};
@@ -86,6 +86,8 @@ pub struct Doors<'a> {
     pub shared: &'a Arc<Shared>,
     pub closing: &'a watch::Receiver<bool>,
     pub open: &'a watch::Receiver<bool>,
+    /// Of all doors together.
+    pub addresses: Arc<Addresses>,
 }
 
 impl Doors<'_> {
@@ -155,6 +157,7 @@ impl Doors<'_> {
                 header_time: limits.header_time(),
                 header_bytes: limits.header_bytes + HEADER_SLACK,
             },
+            addresses: self.addresses.clone(),
         }
     }
 }

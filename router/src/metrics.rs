@@ -45,6 +45,7 @@ pub struct Metrics {
     pub seconds: Family<ListenerLabel, Histogram>,
     pub added_seconds: Family<ListenerLabel, Histogram>,
     pub retries: Family<ReasonLabel, Counter>,
+    pub retries_denied: Counter,
     pub misdirected: Counter,
     pub breaches: Family<ReasonLabel, Counter>,
     pub refused_data: Family<FeedLabel, Counter>,
@@ -76,6 +77,7 @@ impl Default for Metrics {
             seconds: Family::new_with_constructor(seconds),
             added_seconds: Family::new_with_constructor(seconds),
             retries: Family::default(),
+            retries_denied: Counter::default(),
             misdirected: Counter::default(),
             breaches: Family::default(),
             refused_data: Family::default(),
@@ -110,12 +112,13 @@ impl Metrics {
             self.added_seconds.clone(),
         );
         r.register("retries", "Second attempts, by reason", self.retries.clone());
-        r.register("misdirected", "Requests a cell refused because of their placement", self.misdirected.clone());
         r.register(
-            "connection_breaches",
-            "Connections closed for breaking a limit of the header",
-            self.breaches.clone(),
+            "retries_denied",
+            "Second attempts that were not made: the cell has had too many",
+            self.retries_denied.clone(),
         );
+        r.register("misdirected", "Requests a cell refused because of their placement", self.misdirected.clone());
+        r.register("connection_breaches", "Connections closed for breaking a limit", self.breaches.clone());
         r.register(
             "refused_data",
             "Tables, keys and revocations refused as bad; the last good ones stay",

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::access_log::AccessLog;
 use crate::admin::Admin;
 use crate::config::{Config, ConfigError};
+use crate::connection::Addresses;
 use crate::decision::Rules;
 use crate::fairness::Ledger;
 use crate::feed::{Feeds, Source, SourceError};
@@ -18,7 +19,8 @@ use crate::handover::{Handover, HandoverError, Predecessor, Sockets};
 use crate::knowledge::Knowledge;
 use crate::listen::{Doors, ListenError, server_conf, socket};
 use crate::metrics::Metrics;
-use crate::proxy::{Peers, Shared, WaitingRoom};
+use crate::proxy::{Peers, Shared, WaitingRoom, handshake};
+use crate::retries::Retries;
 use crate::shutdown::{Drain, InFlight};
 use crate::tls::{Identity, Pair, TlsError};
 use trace::{Exporter, TelemetryError};
@@ -95,7 +97,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
         ledger: Ledger::new(config.limits.concurrent_requests),
         allowance: config.limits.tenant.allowance(),
         peers: Peers::new(identity.cell_key(), &config.limits, config.global_address()?),
-        waiting: WaitingRoom::new(config.limits.cell_wait()),
+        waiting: WaitingRoom::new(config.limits.cell_wait(), handshake(identity.feed_config()?)),
+        retries: Retries::default(),
         in_flight: in_flight.clone(),
         access_log: access_log.clone(),
         tracer: exporter.tracer(contracts::services::ROUTER, "")?,
@@ -109,7 +112,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let mut held = Sockets::default();
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config, identity.ca_file()));
     let conf = server.configuration.clone();
-    let doors = Doors { config: &config, conf: &conf, shared: &shared, closing: &closed, open: &opened };
+    let addresses = Addresses::new(config.limits.connections_per_address);
+    let doors = Doors { config: &config, conf: &conf, shared: &shared, closing: &closed, open: &opened, addresses };
     for door in doors.make(&mut inherited, &mut held)? {
         server.add_service(door);
     }

@@ -23,6 +23,9 @@ pub struct Limits {
     pub keepalive_pool: usize,
     /// Life of an idle connection, to clients and to cells.
     pub keepalive_seconds: u64,
+    /// Connections of one client address (IPv6: one /64) to all listeners; 0 = no limit, for where a balancer hides
+    /// the clients.
+    pub connections_per_address: u32,
     /// Concurrent streams on one client connection.
     pub h2_streams: u32,
     /// A client's HTTP/2 connection without a stream is closed after this.
@@ -67,6 +70,7 @@ impl Default for Limits {
             flight_body_bytes: 0,
             keepalive_pool: 512,
             keepalive_seconds: 60,
+            connections_per_address: 10_000,
             h2_streams: 128,
             h2_idle_seconds: 300,
             upstream_streams: 256,

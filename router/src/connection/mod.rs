@@ -1,6 +1,7 @@
 //! A client's connection before pingora reads requests from it: counted, and its header bounded in
 //! bytes and in total time, which pingora itself bounds only per read.
 
+mod addresses;
 mod guard;
 mod stream;
 
@@ -14,10 +15,11 @@ use pingora::protocols::Stream;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ReasonLabel};
 use crate::proxy::Proxy;
 use crate::shutdown::InFlight;
 
+pub use addresses::Addresses;
 pub use guard::{Bounds, Breach, Guard};
 use stream::Guarded;
 
@@ -48,6 +50,7 @@ pub struct Connection {
     pub in_flight: Arc<InFlight>,
     pub metrics: Arc<Metrics>,
     pub bounds: Bounds,
+    pub addresses: Arc<Addresses>,
 }
 
 /// Counts a connection while it is open.
@@ -69,6 +72,12 @@ impl Drop for Open<'_> {
 #[async_trait]
 impl ServerApp for Connection {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let client = stream.get_socket_digest().and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip()));
+        let place = client.map(|address| self.addresses.enter(address));
+        if matches!(place, Some(None)) {
+            self.metrics.breaches.get_or_create(&ReasonLabel { reason: "address" }).inc();
+            return None;
+        }
         let _open = Open::new(&self.in_flight);
         let guard = Arc::new(Guard::new(self.bounds, Instant::now()));
         let guarded: Stream = Box::new(Guarded::new(stream, guard.clone(), self.metrics.clone()));

@@ -3,7 +3,9 @@
 mod answer;
 mod entering;
 mod exchange;
+mod probe;
 mod record;
+mod repeating;
 mod upstream;
 mod waiting;
 
@@ -27,11 +29,13 @@ use crate::config::Limits;
 use crate::decision::{Destination, Door, Known, Refusal, Rules, decide, place};
 use crate::fairness::{Allowance, Ledger};
 use crate::knowledge::Knowledge;
+use crate::retries::Retries;
 use crate::shutdown::InFlight;
 use crate::token::TokenError;
 
 pub use exchange::Exchange;
 use exchange::Turn;
+pub use probe::handshake;
 pub use upstream::Peers;
 pub use waiting::WaitingRoom;
 
@@ -55,6 +59,7 @@ pub struct Shared {
     pub allowance: Allowance,
     pub peers: Peers,
     pub waiting: Arc<WaitingRoom>,
+    pub retries: Retries,
     pub in_flight: Arc<InFlight>,
     pub access_log: AccessLog,
     pub tracer: Tracer,
@@ -117,11 +122,6 @@ fn required_generation(header: &ResponseHeader) -> Option<Generation> {
     header.headers.get(GENERATION_REQUIRED).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok())
 }
 
-fn replayable(session: &Session) -> bool {
-    let started = session.response_written().is_some_and(|header| !header.status.is_informational());
-    !started && !session.as_ref().retry_buffer_truncated()
-}
-
 #[async_trait]
 impl ProxyHttp for Proxy {
     type CTX = Exchange;
@@ -181,10 +181,19 @@ impl ProxyHttp for Proxy {
             tokio::time::sleep(CONNECT_PAUSE).await;
         }
         let Some(destination) = &exchange.destination else { return Err(Error::new(ErrorType::InternalError)) };
-        let peers = &self.shared.peers;
-        if exchange.waits == Some(Turn::Due) {
+        let Shared { peers, waiting, retries, .. } = &*self.shared;
+        let entrance = peers.entrance(destination);
+        if exchange.attempts == 1 {
+            retries.earn(entrance.key);
+        }
+        let turn = match exchange.waits {
+            Some(Turn::Due) => true,
+            Some(Turn::Had) => false,
+            None => waiting.is_away(entrance.address),
+        };
+        if turn {
             exchange.waits = Some(Turn::Had);
-            if !self.shared.waiting.wait(peers.address(destination)).await {
+            if !waiting.wait(entrance).await {
                 return Err(Error::explain(ErrorType::ConnectRefused, "the cell is away").into_up());
             }
         }
@@ -297,23 +306,7 @@ impl ProxyHttp for Proxy {
         exchange: &mut Exchange,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        if *error.etype() == ErrorType::ConnectRefused {
-            let due = exchange.waits.is_none();
-            if due {
-                exchange.waits = Some(Turn::Due);
-                self.shared.knowledge.metrics.retry("refused");
-            }
-            error.set_retry(due);
-            return error;
-        }
-        // A second wait as long as the first would only double the caller's.
-        let quick = *error.etype() != ErrorType::ConnectTimedout;
-        let again = quick && !exchange.connect_retry_used;
-        if again {
-            exchange.connect_retry_used = true;
-            self.shared.knowledge.metrics.retry("connect");
-        }
-        error.set_retry(again);
+        error.set_retry(self.connects_again(exchange, &error));
         error
     }
 
@@ -325,27 +318,7 @@ impl ProxyHttp for Proxy {
         exchange: &mut Exchange,
         reused: bool,
     ) -> Box<Error> {
-        let replayable = replayable(session);
-        if exchange.misdirected.is_some() {
-            let again = replayable && !exchange.moved_retry_used;
-            exchange.moved_retry_used = true;
-            if again {
-                self.shared.knowledge.metrics.retry("misdirected");
-            } else {
-                exchange.refusal = Some(Refusal::Moving);
-            }
-            error.set_retry(again);
-            return error;
-        }
-        // pingora marks what a cell certainly has not processed; on a reused connection that broke
-        // only a method that may be repeated is.
-        let idempotent = session.req_header().method.is_idempotent();
-        error.retry.decide_reuse(reused && idempotent);
-        let again = error.retry() && replayable && !exchange.connect_retry_used;
-        if again {
-            exchange.connect_retry_used = true;
-            self.shared.knowledge.metrics.retry("connection_lost");
-        }
+        let again = self.sends_again(session, exchange, &mut error, reused);
         error.set_retry(again);
         error
     }

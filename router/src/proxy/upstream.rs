@@ -42,18 +42,14 @@ impl Peers {
         options.read_timeout = Some(limits.stream_idle());
         options.write_timeout = Some(limits.stream_idle());
         options.idle_timeout = Some(limits.keepalive());
-        Self { key, options, global: Entrance { address: global, name: crate::feed::GLOBAL_NAME.into() } }
+        Self { key, options, global: Entrance::new(global, crate::feed::GLOBAL_NAME.into()) }
     }
 
-    fn entrance<'a>(&'a self, destination: &'a Destination) -> &'a Entrance {
+    pub fn entrance<'a>(&'a self, destination: &'a Destination) -> &'a Entrance {
         match destination {
             Destination::Cell(placement) => &placement.entrance,
             Destination::Global => &self.global,
         }
-    }
-
-    pub fn address(&self, destination: &Destination) -> SocketAddr {
-        self.entrance(destination).address
     }
 
     /// The peer of a destination. Pools are kept apart by the peer's name, which holds the cell's.
@@ -61,15 +57,10 @@ impl Peers {
         let entrance = self.entrance(destination);
         let mut peer = HttpPeer::new(entrance.address, true, entrance.name.clone());
         peer.client_cert_key = Some(self.key.clone());
-        peer.group_key = group_key(&entrance.name);
+        peer.group_key = entrance.key;
         peer.options = self.options.clone();
         peer
     }
-}
-
-fn group_key(name: &str) -> u64 {
-    let hash = blake3::hash(name.as_bytes());
-    hash.as_bytes().first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 /// Makes the client's header the router's: strips what the client may not say, adds what it knows.

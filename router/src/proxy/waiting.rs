@@ -1,23 +1,27 @@
 //! The waiting room: a cell that refuses connections is most likely being restarted, so requests of which nothing was
 //! sent yet wait for it a moment.
 //!
-//! One watcher per address looks whether it accepts again. Whoever comes when an address has refused for longer than
-//! anybody waits is turned away at once.
+//! One watcher per address looks whether it lets the router in again, and until then nobody else tries: a cell that
+//! swallows connections would cost each of them its whole connect timeout. Whoever comes when an address has been away
+//! for longer than anybody waits is turned away at once.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
+
+use super::probe::Probe;
+use crate::table::Entrance;
 
 /// Requests that wait, for all cells together; each holds a connection and a few KiB.
 const PLACES: usize = 1_000;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// After the patience has run out.
+/// After the patience has run out; also the longest that one look takes.
 const LOOK_SELDOM: Duration = Duration::from_secs(1);
 /// An address that refuses for so long is looked at no more; whoever asks for it next begins anew.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(600);
@@ -25,10 +29,13 @@ const GIVEN_UP_AFTER: Duration = Duration::from_secs(600);
 pub struct WaitingRoom {
     patience: Duration,
     places: Semaphore,
+    probe: Probe,
     down: Mutex<HashMap<SocketAddr, Down>>,
+    /// How many there are in `down`: on most days none, and then no request takes the lock.
+    away: AtomicUsize,
 }
 
-/// An address that refused.
+/// An address at which nobody answers.
 #[derive(Clone)]
 struct Down {
     since: Instant,
@@ -36,48 +43,60 @@ struct Down {
 }
 
 impl WaitingRoom {
-    /// `patience` counts from an address's first refusal.
-    pub fn new(patience: Duration) -> Arc<Self> {
-        Arc::new(Self { patience, places: Semaphore::new(PLACES), down: Mutex::default() })
+    /// `patience` counts from an address's first failure.
+    pub fn new(patience: Duration, probe: Probe) -> Arc<Self> {
+        let (places, down, away) = (Semaphore::new(PLACES), Mutex::default(), AtomicUsize::new(0));
+        Arc::new(Self { patience, places, probe, down, away })
     }
 
-    /// Waits until `address` accepts again; `false` if it did not in time, or nobody may wait any more.
-    pub async fn wait(self: &Arc<Self>, address: SocketAddr) -> bool {
-        let mut down = self.look(address);
+    /// Waits until the address lets the router in again; `false` if it did not in time, or nobody may wait any more.
+    pub async fn wait(self: &Arc<Self>, entrance: &Entrance) -> bool {
+        let mut down = self.look(entrance);
         let left = self.patience.saturating_sub(down.since.elapsed());
         let Ok(_place) = self.places.try_acquire() else { return false };
         let back = timeout(left, down.back.wait_for(|back| *back)).await;
         matches!(back, Ok(Ok(_)))
     }
 
-    /// Has the address watched.
-    fn look(self: &Arc<Self>, address: SocketAddr) -> Down {
+    /// Whether the address is being watched.
+    pub fn is_away(&self, address: SocketAddr) -> bool {
+        self.away.load(Ordering::Acquire) > 0 && self.down.lock().contains_key(&address)
+    }
+
+    /// Has the address watched until somebody answers there.
+    pub fn look(self: &Arc<Self>, entrance: &Entrance) -> Down {
         let mut all = self.down.lock();
-        if let Some(down) = all.get(&address) {
+        if let Some(down) = all.get(&entrance.address) {
             return down.clone();
         }
         let (sender, back) = watch::channel(false);
         let down = Down { since: Instant::now(), back };
-        all.insert(address, down.clone());
-        tokio::spawn(Arc::clone(self).watch(address, down.since, sender));
+        all.insert(entrance.address, down.clone());
+        self.away.store(all.len(), Ordering::Release);
+        tokio::spawn(Arc::clone(self).watch(entrance.clone(), down.since, sender));
         down
     }
 
-    async fn watch(self: Arc<Self>, address: SocketAddr, since: Instant, back: watch::Sender<bool>) {
-        tracing::warn!(%address, "refuses connections; requests for it wait");
-        let accepts = loop {
+    async fn watch(self: Arc<Self>, entrance: Entrance, since: Instant, back: watch::Sender<bool>) {
+        let address = entrance.address;
+        tracing::warn!(%address, "nobody answers; requests for it wait");
+        let answers = loop {
+            if matches!(timeout(LOOK_SELDOM, (self.probe)(entrance.clone())).await, Ok(true)) {
+                break true;
+            }
             let passed = since.elapsed();
             if passed > GIVEN_UP_AFTER {
                 break false;
             }
             sleep(if passed < self.patience { LOOK_EVERY } else { LOOK_SELDOM }).await;
-            if matches!(timeout(LOOK_SELDOM, TcpStream::connect(address)).await, Ok(Ok(_))) {
-                break true;
-            }
         };
-        self.down.lock().remove(&address);
-        back.send_replace(accepts);
-        tracing::info!(%address, accepts, ms = since.elapsed().as_millis(), "no longer waited for");
+        {
+            let mut all = self.down.lock();
+            all.remove(&address);
+            self.away.store(all.len(), Ordering::Release);
+        }
+        back.send_replace(answers);
+        tracing::info!(%address, answers, ms = since.elapsed().as_millis(), "no longer waited for");
     }
 }
 
@@ -86,43 +105,55 @@ mod tests {
     use super::*;
 
     /// An address where nobody listens.
-    fn refusing() -> SocketAddr {
-        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    fn refusing() -> Entrance {
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        Entrance::new(address, "nobody".to_owned())
+    }
+
+    /// Content with a connection.
+    fn room(patience: Duration) -> Arc<WaitingRoom> {
+        WaitingRoom::new(
+            patience,
+            Box::new(|entrance| {
+                Box::pin(async move { tokio::net::TcpStream::connect(entrance.address).await.is_ok() })
+            }),
+        )
     }
 
     #[tokio::test]
     async fn all_who_wait_are_let_through_when_the_address_accepts() {
-        let (room, address) = (WaitingRoom::new(Duration::from_secs(30)), refusing());
+        let (room, entrance) = (room(Duration::from_secs(30)), refusing());
         let waiting: Vec<_> = (0..50)
             .map(|_| {
-                let room = room.clone();
-                tokio::spawn(async move { room.wait(address).await })
+                let (room, entrance) = (room.clone(), entrance.clone());
+                tokio::spawn(async move { room.wait(&entrance).await })
             })
             .collect();
         while room.places.available_permits() > PLACES - 50 {
             tokio::task::yield_now().await;
         }
-        let _listener = tokio::net::TcpListener::bind(address).await.unwrap();
+        assert!(room.is_away(entrance.address));
+        let _listener = tokio::net::TcpListener::bind(entrance.address).await.unwrap();
         for waiting in waiting {
             assert!(waiting.await.unwrap());
         }
-        assert!(room.down.lock().is_empty());
+        assert!(!room.is_away(entrance.address));
         assert_eq!(room.places.available_permits(), PLACES);
     }
 
     #[tokio::test]
     async fn patience_is_of_the_address_and_not_of_each_request() {
-        let (room, address) = (WaitingRoom::new(Duration::from_millis(200)), refusing());
-        assert!(!room.wait(address).await);
+        let (room, entrance) = (room(Duration::from_millis(200)), refusing());
+        assert!(!room.wait(&entrance).await);
         let begun = Instant::now();
-        assert!(!room.wait(address).await);
+        assert!(!room.wait(&entrance).await);
         assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
     }
 
     #[tokio::test]
     async fn a_full_room_turns_away_at_once() {
-        let (room, address) = (WaitingRoom::new(Duration::from_secs(60)), refusing());
+        let (room, entrance) = (room(Duration::from_secs(60)), refusing());
         let _all = room.places.acquire_many(PLACES as u32).await.unwrap();
-        assert!(!room.wait(address).await);
+        assert!(!room.wait(&entrance).await);
     }
 }

@@ -46,6 +46,16 @@ pub enum TableError {
 pub struct Entrance {
     pub address: SocketAddr,
     pub name: String,
+    /// Of the name: keeps apart what is kept for each cell.
+    pub key: u64,
+}
+
+impl Entrance {
+    pub fn new(address: SocketAddr, name: String) -> Self {
+        let hash = blake3::hash(name.as_bytes());
+        let key = hash.as_bytes().first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        Self { address, name, key }
+    }
 }
 
 /// The surface of a cell a request goes to.
@@ -90,7 +100,7 @@ impl Cell {
     fn new(endpoint: CellEndpoint, tenants: u64) -> Result<Self, TableError> {
         let entrance = |address: &str, service: &str| {
             let address = address.parse().map_err(|_| TableError::Address(endpoint.cell.clone()))?;
-            Ok::<_, TableError>(Entrance { address, name: format!("{service}.{}.cytoplane.internal", endpoint.cell) })
+            Ok::<_, TableError>(Entrance::new(address, format!("{service}.{}.cytoplane.internal", endpoint.cell)))
         };
         let (http, flight) = (entrance(&endpoint.http, GATEWAY)?, entrance(&endpoint.flight, SQL_BI_GATEWAY)?);
         Ok(Self { endpoint, http, flight, tenants })

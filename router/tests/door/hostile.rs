@@ -73,6 +73,27 @@ async fn breaches(site: &Site, reason: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_no_more_connections_than_it_may_have() {
+    let mut site = Site::peers().await;
+    site.start_router("connections_per_address = 2").await;
+    let ask = format!("GET / HTTP/1.1\r\nHost: acme.localhost\r\nAuthorization: Bearer {}\r\n\r\n", token("acme"));
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(site.router().http).await.unwrap();
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let mut begin = [0; 12];
+        stream.read_exact(&mut begin).await.unwrap();
+        assert_eq!(&begin, b"HTTP/1.1 200");
+        held.push(stream);
+    }
+    assert_eq!(raw(&site, ask.as_bytes()).await.0, 0);
+    assert_eq!(breaches(&site, "address").await, 1);
+    held.pop();
+    let last = ask.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+    until("a place is free again", async || raw(&site, last.as_bytes()).await.0 == 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dripped_header_ends_at_the_deadline() {
     let mut site = Site::peers().await;
     site.start_router("header_seconds = 1\nkeepalive_seconds = 2").await;

@@ -80,3 +80,29 @@ async fn a_cell_that_stays_away_is_waited_for_once() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_that_swallows_connections_costs_its_callers_one_timeout() {
+    let mut site = Site::peers().await;
+    site.start_router("cell_wait_ms = 500\nconnect_seconds = 5").await;
+    let client = site.client().build().unwrap();
+    let url = site.url("acme.localhost", "/api/v1/streams");
+    // Connections come about, for the kernel sees to that; nobody ever says a word.
+    let frozen = away(&mut site).await.listen(128).unwrap();
+    let begun = Instant::now();
+    assert_eq!(client.get(&url).bearer_auth(token("acme")).send().await.unwrap().status().as_u16(), 504);
+    assert!(begun.elapsed() >= Duration::from_secs(5), "{:?}", begun.elapsed());
+    let begun = Instant::now();
+    for _ in 0..5 {
+        let next = client.get(&url).bearer_auth(token("acme")).send().await.unwrap();
+        assert_eq!(next.status().as_u16(), 503);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let other = site.url("globex.localhost", "/api/v1/streams");
+    assert_eq!(client.get(other).bearer_auth(token("globex")).send().await.unwrap().status().as_u16(), 200);
+    site.shared = shared_on(&site, frozen.into_std().unwrap());
+    until("it is served again", async || {
+        client.get(&url).bearer_auth(token("acme")).send().await.unwrap().status().as_u16() == 200
+    })
+    .await;
+}

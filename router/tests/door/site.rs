@@ -154,10 +154,11 @@ impl Site {
 
     /// Starts a router on ports that the kernel chooses; `limits` are lines of its section `limits`.
     pub async fn start_router(&mut self, limits: &str) {
+        let patient = if limits.contains("connect_seconds") { "" } else { "connect_seconds = 30\n" };
         let config = format!(
             "data_dir = 'data'\nglobal_url = 'https://{}'\nlog = 'debug'\ndrain_seconds = {}\n[identity]\ndir = 'identity'\n\
              [listen]\nhttp = '127.0.0.1:0'\nhttps = '127.0.0.1:0'\nflight = '127.0.0.1:0'\nadmin = '127.0.0.1:0'\n\
-             [limits]\nconnect_seconds = 30\n{limits}",
+             [limits]\n{patient}{limits}",
             self.global_address, self.drain_seconds
         );
         let path = self.folder.path().join("config.toml");
