@@ -1,11 +1,13 @@
 //! Which tenants live in this cell, and at which generation.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use contracts::routing::Table;
+use contracts::placements::Place;
+use contracts::routing::{ApplyError, plausible};
 use contracts::{CellId, Generation, TenantId};
+use parking_lot::RwLock;
+use serde::{Deserialize, Serialize};
 
 use crate::fault::{Fault, Kind};
 
@@ -32,31 +34,97 @@ impl Fault for Misdirected {
     }
 }
 
-#[derive(Debug, Clone)]
-struct Placement {
-    cell: CellId,
-    generation: Generation,
+/// What a cell knows of a tenant that lives or lived in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Known {
+    Here(Generation),
+    /// Not here at this generation or an older one.
+    Away(Generation),
 }
 
-/// The cell's view of the routing table: the fence at its entries.
+impl Known {
+    fn generation(self) -> Generation {
+        match self {
+            Known::Here(generation) | Known::Away(generation) => generation,
+        }
+    }
+
+    /// What is left when the tenant is nowhere to be found any more.
+    fn gone(self) -> Self {
+        match self {
+            Known::Here(generation) => Known::Away(Generation(generation.0.saturating_add(1))),
+            away @ Known::Away(_) => away,
+        }
+    }
+}
+
+/// The cell's view of who lives in it: the fence at its entries. A change costs the same whether ten tenants live
+/// here or ten thousand.
 #[derive(Debug)]
 pub struct Placements {
     cell: CellId,
-    known: ArcSwap<HashMap<TenantId, Placement>>,
+    known: RwLock<HashMap<TenantId, Known>>,
 }
 
 impl Placements {
     pub fn new(cell: CellId) -> Arc<Self> {
-        Arc::new(Self { cell, known: ArcSwap::default() })
+        Arc::new(Self { cell, known: RwLock::default() })
     }
 
-    /// Replaces the view.
-    pub fn set(&self, table: &Table) {
-        let placed = table
-            .routes
-            .values()
-            .map(|route| (route.tenant.clone(), Placement { cell: route.cell.clone(), generation: route.generation }));
-        self.known.store(Arc::new(placed.collect()));
+    pub fn cell(&self) -> &CellId {
+        &self.cell
+    }
+
+    /// Starts from what was known before.
+    pub fn restore(&self, known: impl IntoIterator<Item = (TenantId, Known)>) {
+        *self.known.write() = known.into_iter().collect();
+    }
+
+    /// Everything known, for the disk.
+    pub fn known(&self) -> BTreeMap<TenantId, Known> {
+        self.known.read().iter().map(|(tenant, known)| (tenant.clone(), *known)).collect()
+    }
+
+    /// Takes the list of all who live here in the place of what was known. A list that has lost too many of them is
+    /// refused whole.
+    pub fn replace(&self, listed: HashMap<TenantId, Generation>) -> Result<(), ApplyError> {
+        let mut known = self.known.write();
+        let here = known.iter().filter(|(_, known)| matches!(known, Known::Here(_)));
+        let (had, lost) =
+            here.fold((0, 0), |(had, lost), (tenant, _)| (had + 1, lost + usize::from(!listed.contains_key(tenant))));
+        plausible(had, lost)?;
+        for (tenant, generation) in &listed {
+            if let Some(had) = known.get(tenant)
+                && had.generation() > *generation
+            {
+                return Err(ApplyError::Backwards { tenant: tenant.clone(), have: had.generation(), got: *generation });
+            }
+        }
+        for (tenant, known) in known.iter_mut() {
+            if !listed.contains_key(tenant) {
+                *known = known.gone();
+            }
+        }
+        known.extend(listed.into_iter().map(|(tenant, generation)| (tenant, Known::Here(generation))));
+        Ok(())
+    }
+
+    /// Takes one change. The higher generation wins: a list may be ahead of the changes that follow it.
+    pub fn change(&self, tenant: TenantId, place: Place) {
+        let mut known = self.known.write();
+        let had = known.get(&tenant).copied();
+        let new = match place {
+            Place::Here { generation } => Known::Here(generation),
+            Place::Elsewhere { generation } => Known::Away(generation),
+            Place::Gone => match had {
+                Some(had) => had.gone(),
+                None => return,
+            },
+        };
+        if had.is_none_or(|had| had.generation() <= new.generation()) {
+            known.insert(tenant, new);
+        }
     }
 
     /// Admits a request that the router minted for `cell` at `generation`.
@@ -65,71 +133,106 @@ impl Placements {
     /// believed, since only the router's certificate gets this far. A tenant this cell has never
     /// heard of is believed on the same ground.
     pub fn admit(&self, tenant: &TenantId, cell: &CellId, generation: Generation) -> Result<(), Misdirected> {
-        let known = self.known.load();
-        let placement = known.get(tenant);
+        let known = self.known.read().get(tenant).copied();
         if cell != &self.cell {
-            let required =
-                placement.map_or(Generation(generation.0.saturating_add(1)), |p| p.generation.max(generation));
-            return Err(Misdirected::Elsewhere { required });
+            let next = Generation(generation.0.saturating_add(1));
+            return Err(Misdirected::Elsewhere { required: known.map_or(next, |k| k.generation().max(generation)) });
         }
-        match placement {
-            Some(p) if p.generation > generation && p.cell == self.cell => {
-                Err(Misdirected::Stale { required: p.generation })
-            }
-            Some(p) if p.cell != self.cell && p.generation >= generation => {
-                Err(Misdirected::Elsewhere { required: p.generation })
-            }
+        match known {
+            Some(Known::Here(required)) if required > generation => Err(Misdirected::Stale { required }),
+            Some(Known::Away(required)) if required >= generation => Err(Misdirected::Elsewhere { required }),
             _ => Ok(()),
         }
     }
 
     /// The generation a service of this cell acts at for its own work in a tenant.
     pub fn generation(&self, tenant: &TenantId) -> Option<Generation> {
-        self.known.load().get(tenant).filter(|p| p.cell == self.cell).map(|p| p.generation)
+        match self.known.read().get(tenant) {
+            Some(Known::Here(generation)) => Some(*generation),
+            _ => None,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use contracts::TierId;
-    use contracts::routing::{CellEndpoint, Route};
 
-    fn placements(cell: &str, generation: u64) -> Arc<Placements> {
-        let here = CellId::new("here").unwrap();
-        let placements = Placements::new(here);
-        let mut table = Table::default();
-        let cell = CellId::new(cell).unwrap();
-        let endpoint = CellEndpoint { cell: cell.clone(), http: String::new(), flight: String::new() };
-        table.cells.insert(cell.clone(), endpoint);
-        let tenant = TenantId::new("acme").unwrap();
-        let route = Route {
-            tenant: tenant.clone(),
-            cell,
-            generation: Generation(generation),
-            hosts: vec!["acme".into()],
-            tier: TierId::default(),
-        };
-        table.routes.insert(tenant, route);
-        placements.set(&table);
+    fn acme() -> TenantId {
+        TenantId::new("acme").unwrap()
+    }
+
+    fn tenant(n: u64) -> TenantId {
+        TenantId::new(format!("t{n}")).unwrap()
+    }
+
+    fn placements(place: Place) -> Arc<Placements> {
+        let placements = Placements::new(CellId::new("here").unwrap());
+        placements.change(acme(), place);
         placements
     }
 
     fn admit(placements: &Placements, cell: &str, generation: u64) -> Result<(), Misdirected> {
-        placements.admit(&TenantId::new("acme").unwrap(), &CellId::new(cell).unwrap(), Generation(generation))
+        placements.admit(&acme(), &CellId::new(cell).unwrap(), Generation(generation))
     }
 
     #[test]
     fn only_the_current_or_a_newer_generation_for_this_cell_is_admitted() {
-        let here = placements("here", 5);
+        let here = placements(Place::Here { generation: Generation(5) });
         assert_eq!(admit(&here, "here", 5), Ok(()));
         assert_eq!(admit(&here, "here", 6), Ok(()));
         assert_eq!(admit(&here, "here", 4), Err(Misdirected::Stale { required: Generation(5) }));
         assert!(admit(&here, "there", 5).is_err());
+        assert_eq!(here.generation(&acme()), Some(Generation(5)));
 
-        let moved = placements("there", 6);
+        let moved = placements(Place::Elsewhere { generation: Generation(6) });
         assert_eq!(admit(&moved, "here", 5), Err(Misdirected::Elsewhere { required: Generation(6) }));
         assert_eq!(admit(&moved, "here", 6), Err(Misdirected::Elsewhere { required: Generation(6) }));
         assert_eq!(admit(&moved, "here", 7), Ok(()));
+        assert_eq!(moved.generation(&acme()), None);
+    }
+
+    #[test]
+    fn a_tenant_that_is_gone_is_let_in_no_more() {
+        let placements = placements(Place::Here { generation: Generation(5) });
+        placements.change(acme(), Place::Gone);
+        assert_eq!(admit(&placements, "here", 5), Err(Misdirected::Elsewhere { required: Generation(6) }));
+        placements.change(TenantId::new("never-here").unwrap(), Place::Gone);
+        assert_eq!(placements.known().len(), 1);
+    }
+
+    #[test]
+    fn a_change_that_a_list_was_ahead_of_takes_nothing_back() {
+        let placements = placements(Place::Here { generation: Generation(5) });
+        placements.change(acme(), Place::Elsewhere { generation: Generation(4) });
+        placements.change(acme(), Place::Here { generation: Generation(3) });
+        assert_eq!(placements.generation(&acme()), Some(Generation(5)));
+    }
+
+    #[test]
+    fn a_list_replaces_what_is_known_and_remembers_who_left() {
+        let placements = Placements::new(CellId::new("here").unwrap());
+        let listed = |from: u64, generation: u64| (from..100).map(|n| (tenant(n), Generation(generation))).collect();
+        placements.replace(listed(0, 7)).unwrap();
+        placements.replace(listed(1, 8)).unwrap();
+        assert_eq!(placements.generation(&tenant(0)), None);
+        assert_eq!(placements.generation(&tenant(1)), Some(Generation(8)));
+        let here = CellId::new("here").unwrap();
+        assert!(placements.admit(&tenant(0), &here, Generation(7)).is_err());
+        let copy = Placements::new(here);
+        copy.restore(placements.known());
+        assert_eq!(copy.known(), placements.known());
+    }
+
+    #[test]
+    fn a_list_that_is_older_or_has_lost_its_tenants_is_refused_whole() {
+        let placements = Placements::new(CellId::new("here").unwrap());
+        let listed = |to: u64, generation: u64| (0..to).map(|n| (tenant(n), Generation(generation))).collect();
+        placements.replace(listed(100, 7)).unwrap();
+        let before = placements.known();
+        assert!(matches!(placements.replace(listed(100, 6)), Err(ApplyError::Backwards { .. })));
+        assert!(matches!(placements.replace(listed(80, 7)), Err(ApplyError::Implausible { had: 100, lost: 20 })));
+        assert!(placements.replace(HashMap::new()).is_err());
+        assert_eq!(placements.known(), before);
     }
 }

@@ -11,6 +11,7 @@ pub mod headers;
 pub mod ids;
 pub mod kafka;
 pub mod nats;
+pub mod placements;
 pub mod routing;
 pub mod services;
 pub mod tiers;

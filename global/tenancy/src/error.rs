@@ -13,8 +13,10 @@ pub enum Error {
     Unauthenticated,
     #[error("this needs an administrator of the platform")]
     Forbidden,
-    #[error("only the cell itself reports for it")]
+    #[error("this is between the cell itself and the plane")]
     NotTheCell,
+    #[error("this is between the routers and the plane")]
+    NotARouter,
     #[error("no such {0}")]
     NotFound(&'static str),
     #[error("the {0} exists already")]
@@ -71,7 +73,7 @@ impl Fault for Error {
     fn kind(&self) -> Kind {
         match self {
             Error::Unauthenticated => Kind::Unauthenticated,
-            Error::Forbidden | Error::NotTheCell => Kind::Forbidden,
+            Error::Forbidden | Error::NotTheCell | Error::NotARouter => Kind::Forbidden,
             Error::NotFound(_) => Kind::NotFound,
             Error::Exists(_) => Kind::Conflict,
             Error::Invalid(_) => Kind::Invalid,
@@ -88,6 +90,7 @@ impl Fault for Error {
             Error::Unauthenticated => "tenancy/unauthenticated",
             Error::Forbidden => "tenancy/forbidden",
             Error::NotTheCell => "tenancy/not-the-cell",
+            Error::NotARouter => "tenancy/not-a-router",
             Error::NotFound(_) => "tenancy/not-found",
             Error::Exists(_) => "tenancy/exists",
             Error::Invalid(_) => "tenancy/invalid",

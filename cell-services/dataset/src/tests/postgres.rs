@@ -232,21 +232,8 @@ async fn hold(app: &App, scope: &Scope, id: Uuid, seconds: i64) -> Result<()> {
 }
 
 fn placed(tenant: &str) -> Result<Arc<Placements>> {
-    use contracts::routing::{CellEndpoint, Change, Route, Table};
-    let (cell, tenant) = (contracts::CellId::new("here")?, contracts::TenantId::new(tenant)?);
-    let endpoint = CellEndpoint { cell: cell.clone(), http: String::new(), flight: String::new() };
-    let hosts = vec![format!("{tenant}.localhost")];
-    let route = Route {
-        tenant,
-        cell: cell.clone(),
-        generation: contracts::Generation(1),
-        hosts,
-        tier: contracts::TierId::default(),
-    };
-    let mut table = Table::default();
-    table.apply(1, &Change::CellUpserted { endpoint })?;
-    table.apply(2, &Change::TenantPlaced { route })?;
-    let placements = Placements::new(cell);
-    placements.set(&table);
+    let place = contracts::placements::Place::Here { generation: contracts::Generation(1) };
+    let placements = Placements::new(contracts::CellId::new("here")?);
+    placements.change(contracts::TenantId::new(tenant)?, place);
     Ok(placements)
 }

@@ -5,8 +5,8 @@
 
 mod keys;
 mod lines;
+mod placements;
 mod revocations;
-mod routing;
 mod snapshot;
 
 use std::path::Path;
@@ -37,10 +37,10 @@ pub fn follow(
     let dir = data_dir.join("feeds");
     let keys = keys::Keys::load(&dir, global.clone(), admission)?;
     let revocations = revocations::Revocations::load(&dir, global.clone(), admission)?;
-    let routing = routing::Routing::load(&dir, global, admission)?;
+    let placements = placements::Feeding::load(&dir, global, admission)?;
     spawn(tasks, "feed of keys", keys);
     spawn(tasks, "feed of revocations", revocations);
-    spawn(tasks, "feed of placements", routing);
+    spawn(tasks, "feed of placements", placements);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use contracts::CellId;
 use contracts::bundle::{CellReport, SignedBundle};
+use contracts::services::{ROUTER, spiffe_id};
 use http::{HeaderValue, StatusCode, header};
 use kit::fault::Problem;
 use kit::http::{Json, Peer, Query};
@@ -13,7 +14,8 @@ use serde::Deserialize;
 
 use crate::Tenancy;
 use crate::error::Error;
-use crate::ops::{cells, contracts as bundles, routing as feed};
+use crate::ops::feed::{Audience, feed};
+use crate::ops::{cells, contracts as bundles};
 
 #[derive(Deserialize)]
 pub struct Since {
@@ -25,8 +27,34 @@ pub struct Version {
     version: Option<u32>,
 }
 
-pub async fn routing(State(tenancy): State<Tenancy>, Query(query): Query<Since>) -> Result<Response, Problem> {
-    let lines = feed::feed(&tenancy, query.since).await?;
+/// Everything, for a router.
+pub async fn routing(
+    State(tenancy): State<Tenancy>,
+    Extension(peer): Extension<Peer>,
+    Query(query): Query<Since>,
+) -> Result<Response, Problem> {
+    if *peer.0 != *spiffe_id(ROUTER, ROUTER) {
+        return Err(Error::NotARouter.into());
+    }
+    follow(&tenancy, Audience::Router, query.since).await
+}
+
+/// What concerns a cell, for any service of that cell.
+pub async fn placements(
+    State(tenancy): State<Tenancy>,
+    Extension(peer): Extension<Peer>,
+    Path(cell): Path<String>,
+    Query(query): Query<Since>,
+) -> Result<Response, Problem> {
+    let cell = CellId::new(cell).map_err(|_| Error::NotTheCell)?;
+    if !cells::is_of(&peer.0, &cell) {
+        return Err(Error::NotTheCell.into());
+    }
+    follow(&tenancy, Audience::Cell(cell), query.since).await
+}
+
+async fn follow(tenancy: &Tenancy, audience: Audience, since: Option<u64>) -> Result<Response, Problem> {
+    let lines = feed(tenancy, audience, since).await?;
     let mut response = Response::new(Body::from_stream(lines));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     Ok(response)

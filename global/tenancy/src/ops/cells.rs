@@ -91,7 +91,7 @@ pub async fn put(
     let mut head = None;
     if moved {
         let change = Change::CellUpserted { endpoint: endpoint(&cell)? };
-        head = Some(routing::append(&mut db, &change, &caller.subject).await?);
+        head = Some(routing::append(&mut db, &change, &[], &caller.subject).await?);
     }
     let status = cells::list(&mut db, None, Some(id.as_str()), None, 1).await?.pop().ok_or(Error::NotFound("cell"))?;
     db.commit().await?;
@@ -129,12 +129,17 @@ pub async fn remove(tenancy: &Tenancy, caller: &Caller, id: &CellId) -> Result<(
         return Err(Error::CellInUse);
     }
     cells::delete(&mut db, id.as_str()).await?;
-    log(tenancy, caller, db, &Change::CellRemoved { cell: id.clone() }).await
+    log(tenancy, caller, db, &Change::CellRemoved { cell: id.clone() }, &[]).await
+}
+
+/// Whether a certificate is one of the cell's services'.
+pub fn is_of(peer: &str, cell: &CellId) -> bool {
+    peer.starts_with(&contracts::services::spiffe_id(cell.as_str(), ""))
 }
 
 /// `peer` is the SPIFFE id of the connection: a cell reports for itself and for nobody else.
 pub async fn report(tenancy: &Tenancy, peer: &str, cell: &CellId, report: &CellReport) -> Result<(), Error> {
-    if !peer.starts_with(&contracts::services::spiffe_id(cell.as_str(), "")) {
+    if !is_of(peer, cell) {
         return Err(Error::NotTheCell);
     }
     let well_formed = report.contracts_sha256.len() == 64

@@ -2,8 +2,8 @@
 
 pub mod cells;
 pub mod contracts;
+pub mod feed;
 pub mod organisations;
-pub mod routing;
 pub mod tenants;
 pub mod tiers;
 
@@ -25,13 +25,15 @@ impl Tenancy {
 }
 
 /// Logs a change, commits it with everything before it in the transaction, and wakes the feed's readers.
+/// `cells` are those in which its tenant lives or lived.
 async fn log(
     tenancy: &Tenancy,
     caller: &Caller,
     mut db: PgTransaction<'static>,
     change: &Change,
+    cells: &[String],
 ) -> Result<(), crate::Error> {
-    let head = store::routing::append(&mut db, change, &caller.subject).await?;
+    let head = store::routing::append(&mut db, change, cells, &caller.subject).await?;
     db.commit().await?;
     tenancy.heard(head);
     Ok(())

@@ -38,7 +38,9 @@ async fn publish(
     id: &TenantId,
 ) -> Result<Tenant, Error> {
     let tenant = tenants::lock(&mut db, id.as_str()).await?.ok_or(Error::NotFound("tenant"))?;
-    log(tenancy, caller, db, &placed(&tenant)?).await?;
+    // A tenant does not change its cell yet; one that does concerns the cell it comes from too.
+    let cells: Vec<String> = tenant.cell.iter().cloned().collect();
+    log(tenancy, caller, db, &placed(&tenant)?, &cells).await?;
     Ok(tenant)
 }
 
@@ -163,9 +165,10 @@ pub async fn find(tenancy: &Tenancy, caller: &Caller, id: &TenantId) -> Result<T
 /// The tenant leaves the routing table; its data stays in the cell until somebody removes it there.
 pub async fn remove(tenancy: &Tenancy, caller: &Caller, id: &TenantId) -> Result<(), Error> {
     let mut db = tenancy.0.election.begin(&tenancy.0.pool).await?;
-    lock_own(&mut db, caller, id).await?;
+    let tenant = lock_own(&mut db, caller, id).await?;
     tenants::remove(&mut db, id.as_str()).await?;
-    log(tenancy, caller, db, &Change::TenantRemoved { tenant: id.clone() }).await
+    let cells: Vec<String> = tenant.cell.into_iter().collect();
+    log(tenancy, caller, db, &Change::TenantRemoved { tenant: id.clone() }, &cells).await
 }
 
 /// Adds a host of the tenant's own. Whether its DNS leads here is the tenant's business; two

@@ -23,7 +23,7 @@ pub async fn put(tenancy: &Tenancy, caller: &Caller, tier: &Tier) -> Result<(), 
         return Ok(());
     }
     tiers::upsert(&mut db, tier).await?;
-    log(tenancy, caller, db, &Change::TierUpserted { tier: tier.clone() }).await
+    log(tenancy, caller, db, &Change::TierUpserted { tier: tier.clone() }, &[]).await
 }
 
 /// Everybody who administers something may know what there is to be had.
@@ -51,5 +51,5 @@ pub async fn remove(tenancy: &Tenancy, caller: &Caller, id: &TierId) -> Result<(
         return Err(Error::TierInUse);
     }
     tiers::delete(&mut db, id).await?;
-    log(tenancy, caller, db, &Change::TierRemoved { tier: id.clone() }).await
+    log(tenancy, caller, db, &Change::TierRemoved { tier: id.clone() }, &[]).await
 }

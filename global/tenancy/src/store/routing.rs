@@ -11,12 +11,14 @@ use crate::store::{tiers, writer};
 /// Wakes the feed.
 pub const CHANNEL: &str = "tenancy_routing";
 
-/// Appends one change under the writer's lock and wakes the feed at commit.
-pub async fn append(db: &mut PgConnection, change: &Change, actor: &str) -> Result<u64, Error> {
+/// Appends one change under the writer's lock and wakes the feed at commit. `cells` are those in which its
+/// tenant lives or lived.
+pub async fn append(db: &mut PgConnection, change: &Change, cells: &[String], actor: &str) -> Result<u64, Error> {
     let version = writer::next_version(db).await?;
-    sqlx::query("insert into routing_log (version, change, actor) values ($1, $2, $3)")
+    sqlx::query("insert into routing_log (version, change, cells, actor) values ($1, $2, $3, $4)")
         .bind(version)
         .bind(Json(change))
+        .bind(cells)
         .bind(actor)
         .execute(&mut *db)
         .await?;
@@ -37,6 +39,47 @@ pub async fn after(db: &mut PgConnection, version: u64, limit: i64) -> Result<Ve
             .fetch_all(db)
             .await?;
     Ok(rows.into_iter().map(|(version, Json(change))| (version.unsigned_abs(), change)).collect())
+}
+
+/// The same, without the changes that do not concern the cell.
+pub async fn after_for(
+    db: &mut PgConnection,
+    cell: &CellId,
+    version: u64,
+    limit: i64,
+) -> Result<Vec<(u64, Option<Change>)>, Error> {
+    let rows: Vec<(i64, Option<Json<Change>>)> = sqlx::query_as(
+        "select version, case when cells is null or $2 = any(cells) then change end
+         from routing_log where version > $1 order by version limit $3",
+    )
+    .bind(i64::try_from(version).unwrap_or(i64::MAX))
+    .bind(cell.as_str())
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|(version, change)| (version.unsigned_abs(), change.map(|Json(change)| change))).collect())
+}
+
+/// Tenants of a cell after `after`, by name, with their generations.
+pub async fn tenants_of(
+    db: &mut PgConnection,
+    cell: &CellId,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<(TenantId, Generation)>, Error> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        "select id, generation from tenants where cell = $1 and state = 'active' and id > $2 order by id limit $3",
+    )
+    .bind(cell.as_str())
+    .bind(after)
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
+    let named = |(id, generation): (String, i64)| {
+        let tenant = TenantId::new(id).map_err(|_| Error::Broken("a stored name is not well formed"))?;
+        Ok((tenant, Generation(generation.unsigned_abs())))
+    };
+    rows.into_iter().map(named).collect()
 }
 
 /// Tenant, cell, generation, tier, hosts.

@@ -1,33 +1,49 @@
-//! The routing feed as a router reads it.
+//! The feeds as a router and as a cell read them.
 
 use std::pin::Pin;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use bytes::Bytes;
+use contracts::Generation;
+use contracts::placements::{Place, PlacementLine};
 use contracts::routing::FeedLine;
 use futures::{Stream, StreamExt as _};
 
 use super::*;
-use crate::ops::routing::feed;
+use crate::ops::feed::{Audience, feed};
 
 struct Reader {
-    stream: Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>,
-    waiting: Vec<FeedLine>,
+    lines: Lines<FeedLine>,
     table: Table,
 }
 
-impl Reader {
-    async fn open(tenancy: &Tenancy, since: Option<u64>) -> anyhow::Result<Self> {
-        Ok(Self { stream: Box::pin(feed(tenancy, since).await?), waiting: Vec::new(), table: Table::default() })
+struct Lines<L> {
+    stream: Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>,
+    waiting: Vec<L>,
+}
+
+impl<L: serde::de::DeserializeOwned> Lines<L> {
+    async fn open(tenancy: &Tenancy, audience: Audience, since: Option<u64>) -> anyhow::Result<Self> {
+        Ok(Self { stream: Box::pin(feed(tenancy, audience, since).await?), waiting: Vec::new() })
     }
 
-    async fn next(&mut self) -> anyhow::Result<FeedLine> {
+    async fn next(&mut self) -> anyhow::Result<L> {
         while self.waiting.is_empty() {
             let piece = self.stream.next().await.context("the feed ended")??;
             let lines = piece.split(|b| *b == b'\n').filter(|l| !l.is_empty());
             self.waiting = lines.map(serde_json::from_slice).collect::<Result<_, _>>()?;
         }
-        let line = self.waiting.remove(0);
+        Ok(self.waiting.remove(0))
+    }
+}
+
+impl Reader {
+    async fn open(tenancy: &Tenancy, since: Option<u64>) -> anyhow::Result<Self> {
+        Ok(Self { lines: Lines::open(tenancy, Audience::Router, since).await?, table: Table::default() })
+    }
+
+    async fn next(&mut self) -> anyhow::Result<FeedLine> {
+        let line = self.lines.next().await?;
         match &line {
             FeedLine::Snapshot { table } => self.table = table.clone(),
             FeedLine::Delta { version, change } => self.table.apply(*version, change)?,
@@ -99,8 +115,70 @@ async fn readers_are_bounded() -> Done {
     let settings = Settings { max_feed_readers: 1, ..Settings::default() };
     let narrow = Tenancy::new(site.tenancy.0.pool.clone(), settings, Arc::new(Digest));
     let first = Reader::open(&narrow, None).await?;
-    assert!(matches!(feed(&narrow, None).await.map(drop), Err(Error::TooManyReaders)));
+    assert!(matches!(feed(&narrow, Audience::Router, None).await.map(drop), Err(Error::TooManyReaders)));
     drop(first);
-    assert!(feed(&narrow, None).await.is_ok());
+    assert!(feed(&narrow, Audience::Router, None).await.is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cell_hears_of_its_own_tenants_and_of_no_other() -> Done {
+    let site = site().await?;
+    let made = |name: &'static str, to: &'static str| {
+        let tenancy = site.tenancy.clone();
+        async move { tenants::create(&tenancy, &platform(), &tenant(name), "acme-corp", Some(to), None).await }
+    };
+    let (acme, _) = made("acme", "shared-1").await?;
+    made("other", "dedicated-1").await?;
+    let mut lines = Lines::open(&site.tenancy, Audience::Cell(cell("shared-1")), None).await?;
+    let whole: PlacementLine = lines.next().await?;
+    let PlacementLine::Tenants { version, tenants: listed, last: true } = whole else { bail!("{whole:?}") };
+    let here = |tenant: &Tenant| Generation(tenant.generation.unsigned_abs());
+    assert_eq!(listed, [(tenant("acme"), here(&acme))]);
+
+    made("another", "dedicated-1").await?;
+    let (newer, _) = made("newer", "shared-1").await?;
+    tenants::remove(&site.tenancy, &platform(), &tenant("acme")).await?;
+    let came: PlacementLine = lines.next().await?;
+    let PlacementLine::Changed { version: first, after, tenant: who, place } = came else { bail!("{came:?}") };
+    assert_eq!((after, who, place), (version, tenant("newer"), Place::Here { generation: here(&newer) }));
+    let gone: PlacementLine = lines.next().await?;
+    let PlacementLine::Changed { version: second, after, tenant: who, place } = gone else { bail!("{gone:?}") };
+    assert_eq!((after, who, place), (first, tenant("acme"), Place::Gone));
+
+    // What was changed elsewhere meanwhile is not missed: the next line says that there is nothing more.
+    made("last", "dedicated-1").await?;
+    let head = snapshot(&site.tenancy.0.pool).await?.version;
+    let mut again = Lines::open(&site.tenancy, Audience::Cell(cell("shared-1")), Some(second)).await?;
+    assert_eq!(again.next().await?, PlacementLine::Heartbeat { version: head });
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_long_list_of_a_cell_comes_in_pieces_and_ends() -> Done {
+    let site = site().await?;
+    let count = 2_000;
+    sqlx::query(
+        "insert into tenants (id, organisation, cell, generation)
+         select 'many-' || lpad(n::text, 5, '0'), 'acme-corp', 'shared-1', 1000000 + n from generate_series(1, $1) n",
+    )
+    .bind(count)
+    .execute(&site.tenancy.0.pool)
+    .await?;
+    let mut lines = Lines::open(&site.tenancy, Audience::Cell(cell("shared-1")), None).await?;
+    let mut listed = Vec::new();
+    loop {
+        match lines.next().await? {
+            PlacementLine::Tenants { tenants, last, .. } => {
+                listed.extend(tenants);
+                if last {
+                    break;
+                }
+            }
+            other => bail!("{other:?} before the list's end"),
+        }
+    }
+    assert_eq!(listed.len(), usize::try_from(count)?);
+    assert!(listed.is_sorted(), "each once, in order");
     Ok(())
 }
