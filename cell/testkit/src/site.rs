@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, anyhow, ensure};
-use stack::addresses::{Addresses, Spare};
+use stack::addresses::{Addresses, GLOBAL_PORT, Spare};
 use stack::ceph::Bucket;
 use stack::report::Reporter;
 pub use stack::site::Arrangement;
@@ -79,6 +79,11 @@ impl Site {
 
     pub fn cell_address(&self, cell: &str) -> Option<IpAddr> {
         self.description.cells.iter().find(|c| c.plan.name == cell).map(|c| c.address)
+    }
+
+    /// Where the global plane listens for routers and cells.
+    pub fn global_address(&self) -> SocketAddr {
+        SocketAddr::new(self.settings.addresses.global(), GLOBAL_PORT)
     }
 
     pub fn cell_dir(&self, cell: &str) -> PathBuf {

@@ -6,8 +6,8 @@ use futures::stream::BoxStream;
 
 use super::{FeedError, SILENCE};
 
-/// A snapshot line of a large table is long, but not endless.
-const MAX_LINE_BYTES: usize = 512 << 20;
+/// A line that holds every revocation is long, but not endless.
+const MAX_LINE_BYTES: usize = 64 << 20;
 
 pub(super) struct Lines {
     body: BoxStream<'static, reqwest::Result<bytes::Bytes>>,

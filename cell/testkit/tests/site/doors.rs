@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use contracts::services::{ROUTER, SERVICES};
+use contracts::services::{GATEWAY, GLOBAL, ROUTER, SERVICES};
 use kit::peers::PeerHttp;
 use kit::tls::{Identity, server_name};
 use reqwest::Method;
@@ -112,14 +112,41 @@ async fn plainly(address: SocketAddr) -> anyhow::Result<String> {
 
 /// The internal feeds of the global plane are not reachable through the router.
 pub async fn internal_feeds_are_not_public(world: Arc<World>) -> anyhow::Result<()> {
-    for path in
-        ["/internal/v1/routing", "/internal/v1/jwks", "/internal/v1/revocations", "/internal/v1/contracts/bundle"]
-    {
+    let placements = format!("/internal/v1/cells/{SHARED}/placements");
+    for path in [
+        "/internal/v1/routing",
+        &placements,
+        "/internal/v1/jwks",
+        "/internal/v1/revocations",
+        "/internal/v1/contracts/bundle",
+    ] {
         for host in ["global", world.acme.id.as_str()] {
             let request = world.http.request(Method::GET, host, path).bearer_auth(world.admin.token());
             let answer = testkit::Answer::of(request).await?;
             answer.refused(&[404]).with_context(|| format!("{host}{path}"))?;
         }
+    }
+    Ok(())
+}
+
+/// A cell's certificate opens the placements of its own tenants and nothing else of the routing log; the router's
+/// opens the log.
+pub async fn a_cell_hears_of_its_own_tenants_only(world: Arc<World>) -> anyhow::Result<()> {
+    let placements = |cell: &str| format!("/internal/v1/cells/{cell}/placements");
+    let gateway = Identity::load(&world.site.cell_dir(SHARED).join("identity"), GATEWAY)?;
+    let router = Identity::load(&world.site.state().join("router/identity"), ROUTER)?;
+    let cases = [
+        (&gateway, placements(SHARED), 200),
+        (&gateway, placements(DEDICATED), 403),
+        (&gateway, "/internal/v1/routing".to_owned(), 403),
+        (&router, "/internal/v1/routing".to_owned(), 200),
+        (&router, placements(SHARED), 403),
+    ];
+    for (identity, path, status) in cases {
+        let global = PeerHttp::new(identity, &server_name(GLOBAL, GLOBAL), world.site.global_address())?;
+        // The body has no end: the status is the answer.
+        let answer = tokio::time::timeout(PATIENCE, global.plain(Method::GET, &path).send()).await??;
+        ensure!(answer.status().as_u16() == status, "{path} was answered {}", answer.status());
     }
     Ok(())
 }

@@ -100,6 +100,7 @@ cases_in_both![
     doors::another_cells_services_do_not_get_in,
     doors::strangers_do_not_get_in,
     doors::internal_feeds_are_not_public,
+    doors::a_cell_hears_of_its_own_tenants_only,
     buses::kafka_refuses_to_write_anothers_topic,
     buses::kafka_refuses_to_read_anothers_topic,
     buses::kafka_refuses_new_topics_and_wrong_passwords,

@@ -12,7 +12,7 @@ use crate::world::{SHARED, World};
 /// Where the router keeps each kind; the newest has the greatest name.
 const SHELVES: [&str; 2] = ["routing", "keys"];
 /// What each process of a cell keeps; the one before is `<name>.1`.
-const FEEDS: [&str; 2] = ["routing.json", "jwks.json"];
+const FEEDS: [&str; 2] = ["placements.json", "jwks.json"];
 
 type Damage = fn(newest: &Path, before: &Path) -> std::io::Result<()>;
 
@@ -76,7 +76,8 @@ fn kept(world: &World, tenant: &Tenant) -> anyhow::Result<Vec<Kept>> {
     for kept in &found {
         let bytes = std::fs::read(&kept.before)?;
         let (key, id) = (kept.before.to_string_lossy(), tenant.id.as_bytes());
-        let known = key.contains("/routing").then(|| bytes.windows(id.len()).any(|window| window == id));
+        let knows = key.contains("/routing") || key.contains("/placements");
+        let known = knows.then(|| bytes.windows(id.len()).any(|window| window == id));
         ensure!(known.unwrap_or(true), "{key} does not know the tenant yet");
     }
     Ok(found)
