@@ -53,12 +53,19 @@ pub enum Change {
     TenantRemoved { tenant: TenantId },
 }
 
+/// Routes in one line of a table: a line is short enough to be held, and long enough to be worth its framing.
+pub const MOST_ROUTES: usize = 500;
+
 /// One line of the feed (NDJSON).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "line", rename_all = "snake_case")]
 pub enum FeedLine {
-    /// Replaces everything the reader holds.
-    Snapshot { table: Table },
+    /// A whole table begins, as it is at `version`; its routes follow.
+    Begin { version: u64, cells: Vec<CellEndpoint>, tiers: Vec<Tier> },
+    /// Some of its routes, at most [`MOST_ROUTES`].
+    Routes { routes: Vec<Route> },
+    /// The table is whole, with so many routes, and replaces everything the reader holds.
+    End { version: u64, tenants: u64 },
     /// `version` is the table's version after the change.
     Delta { version: u64, change: Change },
     /// Nothing changed; proves that the feed is alive. Sent every 5 s.
@@ -162,6 +169,17 @@ impl Table {
             }
         }
         Ok(())
+    }
+
+    /// The table as it travels.
+    pub fn lines(&self) -> Vec<FeedLine> {
+        let (cells, tiers) = (self.cells.values().cloned().collect(), self.tiers.values().cloned().collect());
+        let mut lines = vec![FeedLine::Begin { version: self.version, cells, tiers }];
+        let routes: Vec<&Route> = self.routes.values().collect();
+        let pieces = routes.chunks(MOST_ROUTES);
+        lines.extend(pieces.map(|piece| FeedLine::Routes { routes: piece.iter().copied().cloned().collect() }));
+        lines.push(FeedLine::End { version: self.version, tenants: routes.len() as u64 });
+        lines
     }
 
     /// Whether a table from the feed may take this one's place.

@@ -31,6 +31,8 @@ pub enum Error {
     TierInUse,
     #[error("tenants cannot move between cells yet")]
     NoMoves,
+    #[error("the table cannot be put by for its readers")]
+    Spool(#[source] std::io::Error),
     #[error("too many readers of the feed")]
     TooManyReaders,
     #[error("this process is not the elected writer")]
@@ -81,7 +83,7 @@ impl Fault for Error {
             Error::TooManyReaders => Kind::TooMany,
             Error::NotWriter => Kind::Unavailable,
             Error::Database(error) => error.kind(),
-            Error::Broken(_) | Error::Signing(_) => Kind::Internal,
+            Error::Broken(_) | Error::Signing(_) | Error::Spool(_) => Kind::Internal,
         }
     }
 
@@ -101,7 +103,7 @@ impl Fault for Error {
             Error::TooManyReaders => "tenancy/too-many-readers",
             Error::NotWriter => "tenancy/not-writer",
             Error::Database(error) if error.kind() == Kind::Unavailable => "tenancy/unavailable",
-            Error::Database(_) | Error::Broken(_) | Error::Signing(_) => "tenancy/internal",
+            Error::Database(_) | Error::Broken(_) | Error::Signing(_) | Error::Spool(_) => "tenancy/internal",
         }
     }
 

@@ -29,6 +29,7 @@ pub use config::Settings;
 pub use error::Error;
 
 use election::Election;
+use ops::spool::Spools;
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
@@ -53,6 +54,7 @@ struct Parts {
     /// Newest version of the routing log that this process has heard of.
     routing_head: watch::Sender<u64>,
     feed_readers: Arc<Semaphore>,
+    spools: Spools,
 }
 
 /// The service; clones share everything.
@@ -69,7 +71,8 @@ impl Tenancy {
     pub fn new(pool: PgPool, settings: Settings, signer: Arc<dyn Signer>) -> Self {
         let feed_readers = Arc::new(Semaphore::new(settings.max_feed_readers));
         let (election, routing_head) = (Election::default(), watch::Sender::new(0));
-        Self(Arc::new(Parts { pool, settings, signer, election, routing_head, feed_readers }))
+        let spools = Spools::default();
+        Self(Arc::new(Parts { pool, settings, signer, election, routing_head, feed_readers, spools }))
     }
 
     /// Brings the database up to this build.

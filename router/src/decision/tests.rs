@@ -40,7 +40,7 @@ fn world() -> World {
     let mut revoked = Revoked::default();
     revoked.add(Revocation { seq: 1, sid: "gone".into(), until: NOW + 900 });
     World {
-        view: View::new(table).unwrap(),
+        view: View::of(4, table.cells.into_values(), std::iter::empty(), table.routes.into_values()).unwrap(),
         keys: keys(),
         revoked,
         rules: Rules {

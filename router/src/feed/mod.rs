@@ -41,6 +41,8 @@ pub enum FeedError {
     Table(#[from] crate::table::TableError),
     #[error(transparent)]
     Keys(#[from] crate::token::KeysError),
+    #[error("a table was not packed to its end")]
+    Unfinished,
     #[error("more revoked sessions than the bound")]
     Full,
 }

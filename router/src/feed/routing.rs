@@ -10,13 +10,15 @@ use super::lines::Lines;
 use super::{Backoff, Complaint, FeedError, Feeds, Source, keep};
 use crate::knowledge::Knowledge;
 use crate::metrics::FeedLabel;
-use crate::shelf::{Kind, Shelf};
+use crate::shelf::Shelf;
 use crate::table::{Follower, StepError, View};
 
 const NAME: &str = "routing";
 /// Least time between two snapshots on disk, and how much longer than packing one it is.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 const KEEP_SHARE: u32 = 20;
+/// A line has at most a few hundred routes.
+const MOST_LINE: usize = 16 * 1024 * 1024;
 
 #[derive(Clone)]
 pub struct Routing {
@@ -75,7 +77,7 @@ impl Routing {
         };
         let mut response = self.source.get(&path, self.stale).await?;
         let mut session = Session { follower, unkept: false, next: Instant::now(), packing: None };
-        let mut lines = Lines::new(Kind::Routing.bound());
+        let mut lines = Lines::new(MOST_LINE);
         let outcome = loop {
             let chunk = tokio::select! {
                 chunk = tokio::time::timeout(self.stale, response.chunk()) => chunk,
@@ -88,7 +90,10 @@ impl Routing {
                 Err(_) => break Err(FeedError::Silent),
             };
             self.knowledge.hear();
-            let outcome = lines.push(&chunk).and_then(|lines| self.apply(&mut session, lines));
+            let outcome = match lines.push(&chunk) {
+                Ok(lines) => self.apply(&mut session, lines).await,
+                Err(error) => Err(error),
+            };
             if outcome.is_err() {
                 break outcome;
             }
@@ -103,12 +108,13 @@ impl Routing {
     }
 
     /// Applies what came in one piece and serves the result, also when a later line is bad.
-    fn apply(&self, session: &mut Session, lines: Vec<Vec<u8>>) -> Result<(), FeedError> {
+    async fn apply(&self, session: &mut Session, lines: Vec<Vec<u8>>) -> Result<(), FeedError> {
         let mut outcome = Ok(());
         for line in lines.iter().filter(|line| !line.is_empty()) {
-            let step = serde_json::from_slice::<FeedLine>(line)
-                .map_err(|e| FeedError::Shape(e.to_string()))
-                .and_then(|line| session.follower.step(line).map_err(FeedError::from));
+            let step = match serde_json::from_slice(line) {
+                Ok(line) => step(&mut session.follower, line).await,
+                Err(error) => Err(FeedError::Shape(error.to_string())),
+            };
             if step.is_err() {
                 outcome = step;
                 break;
@@ -151,6 +157,15 @@ impl Routing {
             };
         }
     }
+}
+
+/// Applies one line; what takes long, away from the threads that serve requests.
+async fn step(follower: &mut Follower, line: FeedLine) -> Result<(), FeedError> {
+    let FeedLine::End { version, tenants } = line else { return Ok(follower.step(line)?) };
+    let ending = follower.end(version, tenants)?;
+    let whole = tokio::task::spawn_blocking(move || ending.run()).await;
+    follower.replace(whole.map_err(|_| FeedError::Unfinished)??);
+    Ok(())
 }
 
 /// Packs a table and keeps it; away from the threads that serve requests.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contracts::routing::{ApplyError, Change, Route, Table, check_tier, plausible};
+use contracts::routing::{ApplyError, Change, Route, check_tier, plausible};
 use contracts::{CellId, TierId};
 
 use super::{Cell, TableError, View, canonical};
@@ -108,7 +108,7 @@ impl View {
     }
 
     /// Refuses a table that may not take this one's place; `true` for one that says the same.
-    pub fn may_become(&self, offered: &Table) -> Result<bool, ApplyError> {
+    pub fn may_become(&self, offered: &View) -> Result<bool, ApplyError> {
         if offered.version < self.version {
             return Err(ApplyError::Older { have: self.version, got: offered.version });
         }
@@ -119,7 +119,7 @@ impl View {
         let had = usize::try_from(self.tenants).unwrap_or(usize::MAX);
         let mut lost = 0;
         for route in self.routes() {
-            match offered.routes.get(&route.tenant) {
+            match offered.by_tenant(&route.tenant) {
                 None => lost += 1,
                 Some(new) if new.generation < route.generation => {
                     let Route { tenant, generation: have, .. } = route;
@@ -132,12 +132,12 @@ impl View {
         Ok(is_same)
     }
 
-    /// Whether the table says the same.
-    pub fn is(&self, table: &Table) -> bool {
-        self.version == table.version
-            && self.cells().eq(table.cells.values())
-            && self.tiers().eq(table.tiers.values())
-            && self.tenants == table.routes.len() as u64
-            && self.routes().all(|route| table.routes.get(&route.tenant) == Some(&route))
+    /// Whether the other table says the same.
+    pub fn is(&self, other: &View) -> bool {
+        self.version == other.version
+            && self.cells().eq(other.cells())
+            && self.tiers().eq(other.tiers())
+            && self.tenants == other.tenants
+            && self.routes().all(|route| other.route(&route.tenant).as_ref() == Some(&route))
     }
 }

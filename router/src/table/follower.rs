@@ -2,6 +2,7 @@
 
 use contracts::routing::{ApplyError, Change, FeedLine};
 
+use super::incoming::{Ending, Incoming};
 use super::{TableError, View};
 
 /// What the reader of the feed has to do about a line.
@@ -15,11 +16,17 @@ pub enum StepError {
     Refused(#[from] TableError),
 }
 
+fn out_of_place() -> TableError {
+    TableError::Shape("a line of a table is out of its place".to_owned())
+}
+
 /// Holds the table while lines are applied to it. Deterministic; knows no clock and no transport.
 #[derive(Debug, Default)]
 pub struct Follower {
     view: View,
     changed: bool,
+    /// A whole table that has begun and not ended.
+    incoming: Option<Incoming>,
     /// What has been applied since a table was last given out to be packed.
     since_packed: Vec<(u64, Change)>,
 }
@@ -36,15 +43,21 @@ impl Follower {
     /// Applies one line.
     pub fn step(&mut self, line: FeedLine) -> Result<(), StepError> {
         match line {
-            FeedLine::Snapshot { table } => {
-                let is_same = self.view.may_become(&table).map_err(TableError::from)?;
-                if !is_same {
-                    self.view = View::new(table)?;
-                    self.since_packed.clear();
-                    self.changed = true;
-                }
+            FeedLine::Begin { version, cells, tiers } => {
+                self.incoming = Some(Incoming::begin(version, cells, tiers)?);
                 Ok(())
             }
+            FeedLine::Routes { routes } => {
+                let incoming = self.incoming.as_mut().ok_or_else(out_of_place)?;
+                Ok(routes.into_iter().try_for_each(|route| incoming.add(route))?)
+            }
+            FeedLine::End { version, tenants } => {
+                let whole = self.end(version, tenants)?.run()?;
+                self.replace(whole);
+                Ok(())
+            }
+            // It would be missing in the table that comes.
+            FeedLine::Delta { .. } if self.incoming.is_some() => Err(out_of_place().into()),
             FeedLine::Delta { version, .. } if version <= self.view.version() => Ok(()),
             FeedLine::Delta { version, change } => match self.view.apply(version, &change) {
                 Ok(()) => {
@@ -60,6 +73,22 @@ impl Follower {
                 Err(StepError::Lost(ApplyError::Gap { have: self.view.version(), got: version }))
             }
             FeedLine::Heartbeat { .. } => Ok(()),
+        }
+    }
+
+    /// Ends the table that is coming in: what is left to do is long, and is done elsewhere. What comes of it goes to
+    /// [`Self::replace`].
+    pub fn end(&mut self, version: u64, tenants: u64) -> Result<Ending, StepError> {
+        let incoming = self.incoming.take().ok_or_else(out_of_place)?;
+        Ok(incoming.end(version, tenants, self.view.clone())?)
+    }
+
+    /// Goes on from another table; nothing, if it is the same.
+    pub fn replace(&mut self, whole: Option<View>) {
+        if let Some(view) = whole {
+            self.view = view;
+            self.since_packed.clear();
+            self.changed = true;
         }
     }
 

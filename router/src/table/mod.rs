@@ -6,6 +6,7 @@
 mod changes;
 mod follower;
 mod hash;
+mod incoming;
 mod pack;
 mod packed;
 #[cfg(test)]
@@ -15,14 +16,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use contracts::routing::{ApplyError, CellEndpoint, Route, Table};
+use contracts::routing::{ApplyError, CellEndpoint, Route};
 use contracts::services::{GATEWAY, SQL_BI_GATEWAY};
 use contracts::tiers::Tier;
 use contracts::{CellId, Generation, TenantId, TierId};
 
 use crate::fairness::Allowance;
 pub use follower::{Follower, StepError};
-use packed::{Front, Housing, Packed, Record};
+pub use incoming::Ending;
+use pack::Packing;
+use packed::{Housing, Packed, Record};
 
 /// Why a table was refused; the last good one stays.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,8 +34,6 @@ pub enum TableError {
     Rule(#[from] ApplyError),
     #[error("cell {0} has an address that is not ip:port")]
     Address(CellId),
-    #[error("an entry for {0} stands under another name")]
-    Misfiled(String),
     #[error("{0:?} is not a host in canonical form")]
     Host(String),
     #[error("it is not a table: {0}")]
@@ -108,35 +109,22 @@ impl Cell {
 }
 
 impl View {
-    /// Checks every invariant of a table that came from outside, and packs it.
-    pub fn new(table: Table) -> Result<Self, TableError> {
-        table.validate()?;
-        if let Some((cell, _)) = table.cells.iter().find(|(cell, endpoint)| **cell != endpoint.cell) {
-            return Err(TableError::Misfiled(cell.to_string()));
-        }
-        for (tenant, route) in &table.routes {
-            if tenant != &route.tenant {
-                return Err(TableError::Misfiled(tenant.to_string()));
-            }
-            route.hosts.iter().try_for_each(|host| canonical(host))?;
-        }
-        if let Some((tier, _)) = table.tiers.iter().find(|(tier, of)| **tier != of.tier) {
-            return Err(TableError::Misfiled(tier.to_string()));
-        }
-        Self::of(table.version, table.cells.into_values(), table.tiers.into_values(), table.routes.into_values())
-    }
-
     /// Packs routes whose tenants and hosts are each there once, and canonical.
     pub fn of(
         version: u64,
         cells: impl Iterator<Item = CellEndpoint>,
         tiers: impl Iterator<Item = Tier>,
-        mut routes: impl Iterator<Item = Route>,
+        routes: impl Iterator<Item = Route>,
     ) -> Result<Self, TableError> {
-        let sample: Vec<Route> = routes.by_ref().take(SAMPLE).collect();
-        let cells = cells.map(|endpoint| Housing { endpoint, tier: TierId::default(), tenants: 0 }).collect();
-        let front = Front { cells, tiers: tiers.collect(), endings: pack::endings(&sample) };
-        let packed = pack::pack(version, rand::random(), front, sample.into_iter().chain(routes))?;
+        let mut packing = Packing::new(version, rand::random(), cells, tiers);
+        for route in routes {
+            packing.add(route)?;
+        }
+        Self::of_packing(packing)
+    }
+
+    fn of_packing(packing: Packing) -> Result<Self, TableError> {
+        let packed = packing.finish()?;
         // Once, here: from now on the seal vouches for it.
         packed.check()?;
         Self::over(packed)
@@ -234,9 +222,6 @@ impl View {
         kept.chain(self.routes.values().filter_map(|route| route.as_deref().cloned()))
     }
 }
-
-/// Routes that are looked at for what hosts have in common.
-const SAMPLE: usize = 10_000;
 
 fn canonical(host: &str) -> Result<(), TableError> {
     match crate::target::host_of(host.as_bytes()) {

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use contracts::routing::{ApplyError, Route};
+use contracts::routing::{ApplyError, CellEndpoint, Route};
+use contracts::tiers::Tier;
 use contracts::{CellId, TierId};
 
 use super::TableError;
@@ -13,11 +14,13 @@ use crate::block::Block;
 
 /// Endings worth an index: each is tried for every host that is looked up.
 const MOST_ENDINGS: usize = 8;
+/// Routes that are looked at for what hosts have in common.
+const SAMPLE: usize = 10_000;
 /// A slot in four stays empty, so that a probe is short.
 const SLOTS_PER_NAME: (u64, u64) = (4, 3);
 
 /// The endings that most hosts share, commonest first.
-pub(super) fn endings(routes: &[Route]) -> Vec<String> {
+fn endings(routes: &[Route]) -> Vec<String> {
     let mut counts: HashMap<&str, u64> = HashMap::new();
     for route in routes {
         for host in &route.hosts {
@@ -36,20 +39,56 @@ fn ending<'a>(route: &Route, host: &'a str) -> Option<&'a str> {
     host.strip_prefix(route.tenant.as_str()).filter(|ending| ending.starts_with('.'))
 }
 
-/// Packs routes whose tenants and hosts are each there once.
-pub(super) fn pack(
+/// Packs routes as they come. That tenants and hosts are each there once is for [`Packed::check`] to see.
+#[derive(Debug)]
+pub(super) struct Packing {
     version: u64,
     seed: u64,
     front: Front,
-    routes: impl Iterator<Item = Route>,
-) -> Result<Packed, TableError> {
-    let mut packer = Packer::new(seed, front)?;
-    for route in routes {
-        packer.add(&route)?;
-    }
-    Packed::open(packer.finish(version, seed)?)
+    /// The first [`SAMPLE`] of them.
+    first: Vec<Route>,
+    packer: Option<Packer>,
 }
 
+impl Packing {
+    pub fn new(
+        version: u64,
+        seed: u64,
+        cells: impl Iterator<Item = CellEndpoint>,
+        tiers: impl Iterator<Item = Tier>,
+    ) -> Self {
+        let cells = cells.map(|endpoint| Housing { endpoint, tier: TierId::default(), tenants: 0 }).collect();
+        let front = Front { cells, tiers: tiers.collect(), endings: Vec::new() };
+        Self { version, seed, front, first: Vec::new(), packer: None }
+    }
+
+    pub fn add(&mut self, route: Route) -> Result<(), TableError> {
+        if let Some(packer) = &mut self.packer {
+            return packer.add(&route);
+        }
+        self.first.push(route);
+        if self.first.len() < SAMPLE { Ok(()) } else { self.begin().map(drop) }
+    }
+
+    fn begin(&mut self) -> Result<&mut Packer, TableError> {
+        let first = std::mem::take(&mut self.first);
+        let front = Front { endings: endings(&first), ..self.front.clone() };
+        let packer = self.packer.insert(Packer::new(self.seed, front)?);
+        first.iter().try_for_each(|route| packer.add(route))?;
+        Ok(packer)
+    }
+
+    /// Takes about a second for a million routes.
+    pub fn finish(mut self) -> Result<Packed, TableError> {
+        if self.packer.is_none() {
+            self.begin()?;
+        }
+        let packer = self.packer.ok_or_else(too_large)?;
+        Packed::open(packer.finish(self.version, self.seed)?)
+    }
+}
+
+#[derive(Debug)]
 struct Packer {
     front: Front,
     pairs: HashMap<CellId, HashMap<TierId, u16>>,

@@ -111,8 +111,8 @@ impl Site {
         for route in [route("acme", "shared-1", 1), route("globex", "dedicated-1", 2)] {
             table.routes.insert(route.tenant.clone(), route);
         }
-        let line = serde_json::to_string(&FeedLine::Snapshot { table }).unwrap();
-        global.behaviour.feed.send_replace(vec![line]);
+        let lines = table.lines().iter().map(|line| serde_json::to_string(line).unwrap()).collect();
+        global.behaviour.feed.send_replace(lines);
         *global.behaviour.jwks.lock().await = jwks(&[("k1", &signing_key())]);
         let folder = tempfile::tempdir().unwrap();
         authority.write_identity(&folder.path().join("identity"));

@@ -1,6 +1,7 @@
 //! The feeds of the routing log: everything for a router, and for a cell what concerns it. What the reader lacks comes
 //! first, then every change in order.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::Tenancy;
 use crate::error::Error;
+use crate::ops::spool::Spool;
 use crate::store::routing;
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -49,10 +51,10 @@ struct Reader {
     _place: OwnedSemaphorePermit,
 }
 
-/// Everything as it is at one version.
+/// Everything there is.
 enum Whole {
-    /// Read before the answer began.
-    Table(Bytes),
+    /// And how much of it was sent, in bytes.
+    Table(Arc<Spool>, u64),
     List(List),
 }
 
@@ -64,7 +66,7 @@ struct List {
     after: String,
 }
 
-fn line(line: &impl Serialize) -> Result<Vec<u8>, Error> {
+pub(super) fn line(line: &impl Serialize) -> Result<Vec<u8>, Error> {
     let mut text = serde_json::to_vec(line).map_err(|_| Error::Broken("a feed line is not JSON"))?;
     text.push(b'\n');
     Ok(text)
@@ -82,10 +84,8 @@ impl Audience {
     async fn whole(&self, tenancy: &Tenancy, head: u64) -> Result<(u64, Whole), Error> {
         match self {
             Audience::Router => {
-                let mut db = tenancy.0.pool.begin().await?;
-                let table = routing::snapshot(&mut db).await?;
-                db.commit().await?;
-                Ok((table.version, Whole::Table(line(&FeedLine::Snapshot { table })?.into())))
+                let spool = tenancy.0.spools.table(tenancy, head).await?;
+                Ok((spool.version, Whole::Table(spool, 0)))
             }
             Audience::Cell(_) => Ok((head, Whole::List(List { version: head, after: String::new() }))),
         }
@@ -144,7 +144,13 @@ impl Reader {
     /// The next piece of what comes before any change.
     async fn begin(&mut self) -> Result<Option<Bytes>, Error> {
         match (self.whole.take(), &self.audience) {
-            (Some(Whole::Table(table)), _) => Ok(Some(table)),
+            (Some(Whole::Table(spool, at)), _) => {
+                let piece = spool.piece(at).await?;
+                if let Some(piece) = &piece {
+                    self.whole = Some(Whole::Table(spool, at + piece.len() as u64));
+                }
+                Ok(piece)
+            }
             (Some(Whole::List(mut list)), Audience::Cell(cell)) => {
                 let mut db = self.tenancy.0.pool.acquire().await?;
                 let (piece, more) = list.piece(&mut db, cell).await?;

@@ -4,6 +4,7 @@ pub mod cells;
 pub mod contracts;
 pub mod feed;
 pub mod organisations;
+pub mod spool;
 pub mod tenants;
 pub mod tiers;
 

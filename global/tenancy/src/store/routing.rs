@@ -1,12 +1,12 @@
 //! The routing log and the table it leads to.
 
-use contracts::routing::{CellEndpoint, Change, Route, Table};
+use contracts::routing::{CellEndpoint, Change, Route};
 use contracts::{CellId, Generation, TenantId, TierId};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use crate::error::Error;
-use crate::store::{tiers, writer};
+use crate::store::writer;
 
 /// Wakes the feed.
 pub const CHANNEL: &str = "tenancy_routing";
@@ -76,7 +76,7 @@ pub async fn tenants_of(
     .fetch_all(db)
     .await?;
     let named = |(id, generation): (String, i64)| {
-        let tenant = TenantId::new(id).map_err(|_| Error::Broken("a stored name is not well formed"))?;
+        let tenant = TenantId::new(id).map_err(ill_formed)?;
         Ok((tenant, Generation(generation.unsigned_abs())))
     };
     rows.into_iter().map(named).collect()
@@ -85,33 +85,42 @@ pub async fn tenants_of(
 /// Tenant, cell, generation, tier, hosts.
 type Placed = (String, String, i64, Option<String>, Vec<String>);
 
-/// The whole table at one version. Runs in a transaction that sees one moment of the database.
-pub async fn snapshot(db: &mut PgConnection) -> Result<Table, Error> {
+/// Has the transaction see one moment of the database, and says which version of the log that is.
+pub async fn hold_still(db: &mut PgConnection) -> Result<u64, Error> {
     sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *db).await?;
-    let mut table = Table { version: head(&mut *db).await?, ..Table::default() };
-    let cells: Vec<(String, String, String)> =
-        sqlx::query_as("select id, http, flight from cells").fetch_all(&mut *db).await?;
-    let ill_formed = |_| Error::Broken("a stored name is not well formed");
-    for (id, http, flight) in cells {
-        let cell = CellId::new(id).map_err(ill_formed)?;
-        table.cells.insert(cell.clone(), CellEndpoint { cell, http, flight });
-    }
-    for tier in tiers::list(&mut *db, None, None, i64::MAX).await? {
-        table.tiers.insert(tier.tier.clone(), tier);
-    }
-    let routes: Vec<Placed> = sqlx::query_as(
-        "select t.id, t.cell, t.generation, t.tier, array_agg(h.host order by h.own desc, h.host)
-         from tenants t join hosts h on h.tenant = t.id where t.state = 'active' and t.cell is not null
-         group by t.id, t.cell, t.generation, t.tier",
+    head(db).await
+}
+
+pub async fn cells(db: &mut PgConnection) -> Result<Vec<CellEndpoint>, Error> {
+    let rows: Vec<(String, String, String)> =
+        sqlx::query_as("select id, http, flight from cells order by id").fetch_all(db).await?;
+    let endpoint = |(id, http, flight)| Ok(CellEndpoint { cell: CellId::new(id).map_err(ill_formed)?, http, flight });
+    rows.into_iter().map(endpoint).collect()
+}
+
+/// Routes of the tenants after `after`, by name.
+pub async fn routes(db: &mut PgConnection, after: &str, limit: i64) -> Result<Vec<Route>, Error> {
+    let rows: Vec<Placed> = sqlx::query_as(
+        "select t.id, t.cell, t.generation, t.tier,
+                array(select h.host from hosts h where h.tenant = t.id order by h.own desc, h.host)
+         from tenants t where t.state = 'active' and t.id > $1 order by t.id limit $2",
     )
+    .bind(after)
+    .bind(limit)
     .fetch_all(db)
     .await?;
-    for (id, cell, generation, tier, hosts) in routes {
-        let tenant = TenantId::new(id).map_err(ill_formed)?;
-        let cell = CellId::new(cell).map_err(ill_formed)?;
-        let generation = Generation(generation.unsigned_abs());
-        let tier = tier.map(TierId::new).transpose().map_err(ill_formed)?.unwrap_or_default();
-        table.routes.insert(tenant.clone(), Route { tenant, cell, generation, hosts, tier });
-    }
-    Ok(table)
+    let route = |(id, cell, generation, tier, hosts): Placed| {
+        Ok(Route {
+            tenant: TenantId::new(id).map_err(ill_formed)?,
+            cell: CellId::new(cell).map_err(ill_formed)?,
+            generation: Generation(generation.unsigned_abs()),
+            hosts,
+            tier: tier.map(TierId::new).transpose().map_err(ill_formed)?.unwrap_or_default(),
+        })
+    };
+    rows.into_iter().map(route).collect()
+}
+
+fn ill_formed(_: contracts::ids::IdError) -> Error {
+    Error::Broken("a stored name is not well formed")
 }

@@ -15,6 +15,8 @@ use crate::ops::feed::{Audience, feed};
 struct Reader {
     lines: Lines<FeedLine>,
     table: Table,
+    /// A table that has begun and not ended.
+    incoming: Table,
 }
 
 struct Lines<L> {
@@ -39,17 +41,38 @@ impl<L: serde::de::DeserializeOwned> Lines<L> {
 
 impl Reader {
     async fn open(tenancy: &Tenancy, since: Option<u64>) -> anyhow::Result<Self> {
-        Ok(Self { lines: Lines::open(tenancy, Audience::Router, since).await?, table: Table::default() })
+        let lines = Lines::open(tenancy, Audience::Router, since).await?;
+        Ok(Self { lines, table: Table::default(), incoming: Table::default() })
     }
 
     async fn next(&mut self) -> anyhow::Result<FeedLine> {
         let line = self.lines.next().await?;
         match &line {
-            FeedLine::Snapshot { table } => self.table = table.clone(),
+            FeedLine::Begin { version, cells, tiers } => {
+                let cells = cells.iter().map(|endpoint| (endpoint.cell.clone(), endpoint.clone())).collect();
+                let tiers = tiers.iter().map(|tier| (tier.tier.clone(), tier.clone())).collect();
+                self.incoming = Table { version: *version, cells, tiers, ..Table::default() };
+            }
+            FeedLine::Routes { routes } => {
+                let routes = routes.iter().map(|route| (route.tenant.clone(), route.clone()));
+                self.incoming.routes.extend(routes);
+            }
+            FeedLine::End { version, tenants } => {
+                let came = (self.incoming.version, self.incoming.routes.len() as u64);
+                assert_eq!(came, (*version, *tenants));
+                self.table = std::mem::take(&mut self.incoming);
+            }
             FeedLine::Delta { version, change } => self.table.apply(*version, change)?,
             FeedLine::Heartbeat { version } => assert_eq!(*version, self.table.version, "a heartbeat runs ahead"),
         }
         Ok(line)
+    }
+
+    /// A whole table comes first.
+    async fn whole(&mut self) -> Done {
+        assert!(matches!(self.next().await?, FeedLine::Begin { .. }));
+        while !matches!(self.next().await?, FeedLine::End { .. }) {}
+        Ok(())
     }
 
     async fn until(&mut self, version: u64) -> Done {
@@ -64,7 +87,7 @@ impl Reader {
 async fn a_new_reader_gets_the_table_and_then_every_change() -> Done {
     let site = site().await?;
     let mut reader = Reader::open(&site.tenancy, None).await?;
-    assert!(matches!(reader.next().await?, FeedLine::Snapshot { .. }));
+    reader.whole().await?;
     for name in ["acme", "acme-2", "acme-3"] {
         create(&site.tenancy, name, "acme-corp").await?;
     }
@@ -85,7 +108,7 @@ async fn a_reader_that_was_away_gets_only_what_it_missed() -> Done {
     assert!(matches!(reader.next().await?, FeedLine::Delta { .. }));
     assert_eq!(reader.table, snapshot(&site.tenancy.0.pool).await?);
     let mut ahead = Reader::open(&site.tenancy, Some(1_000_000)).await?;
-    assert!(matches!(ahead.next().await?, FeedLine::Snapshot { .. }), "a reader ahead of the log starts again");
+    ahead.whole().await.context("a reader ahead of the log starts again")?;
     let mut level = Reader::open(&site.tenancy, Some(reader.table.version)).await?;
     level.table = reader.table.clone();
     assert!(matches!(level.next().await?, FeedLine::Heartbeat { .. }), "the first line comes at once");
@@ -97,7 +120,7 @@ async fn a_change_made_by_another_process_wakes_the_readers() -> Done {
     let site = site().await?;
     let second = start(&site.tenancy.0.pool).await?;
     let mut reader = Reader::open(&second.tenancy, None).await?;
-    reader.next().await?;
+    reader.whole().await?;
     create(&site.tenancy, "acme", "acme-corp").await?;
     let version = snapshot(&site.tenancy.0.pool).await?.version;
     // A reader looks again by itself with every heartbeat; this is what wakes it before.
@@ -154,17 +177,45 @@ async fn a_cell_hears_of_its_own_tenants_and_of_no_other() -> Done {
     Ok(())
 }
 
+/// So many tenants more, without the log's knowing.
+async fn crowd(site: &Process, count: i32) -> Done {
+    for insert in [
+        "insert into tenants (id, organisation, cell, generation)
+         select 'many-' || lpad(n::text, 5, '0'), 'acme-corp', 'shared-1', 1000000 + n from generate_series(1, $1) n",
+        "insert into hosts (host, tenant, own)
+         select 'many-' || lpad(n::text, 5, '0') || '.localhost', 'many-' || lpad(n::text, 5, '0'), true
+         from generate_series(1, $1) n",
+    ] {
+        sqlx::query(insert).bind(count).execute(&site.tenancy.0.pool).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_large_table_comes_in_pieces_and_two_readers_are_sent_the_same_one() -> Done {
+    let site = site().await?;
+    crowd(&site, 3_000).await?;
+    let mut first = Reader::open(&site.tenancy, None).await?;
+    let mut slow = Reader::open(&site.tenancy, None).await?;
+    assert!(matches!(slow.next().await?, FeedLine::Begin { .. }));
+    first.whole().await?;
+    create(&site.tenancy, "acme", "acme-corp").await?;
+    while !matches!(slow.next().await?, FeedLine::End { .. }) {}
+    assert_eq!(slow.table, first.table, "what happens meanwhile is not in it");
+    let now = snapshot(&site.tenancy.0.pool).await?;
+    assert_eq!(now.routes.len(), 3_001);
+    for mut reader in [first, slow] {
+        reader.until(now.version).await?;
+        assert_eq!(reader.table, now);
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_long_list_of_a_cell_comes_in_pieces_and_ends() -> Done {
     let site = site().await?;
     let count = 2_000;
-    sqlx::query(
-        "insert into tenants (id, organisation, cell, generation)
-         select 'many-' || lpad(n::text, 5, '0'), 'acme-corp', 'shared-1', 1000000 + n from generate_series(1, $1) n",
-    )
-    .bind(count)
-    .execute(&site.tenancy.0.pool)
-    .await?;
+    crowd(&site, count).await?;
     let mut lines = Lines::open(&site.tenancy, Audience::Cell(cell("shared-1")), None).await?;
     let mut listed = Vec::new();
     loop {

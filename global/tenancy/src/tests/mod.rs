@@ -19,8 +19,8 @@ use crate::domain::access::Caller;
 use crate::domain::placement::CellKind;
 use crate::ops::cells::{self, Registration};
 use crate::ops::{organisations, tenants};
-use crate::store::routing;
 use crate::store::tenants::Tenant;
+use crate::store::{routing, tiers};
 use crate::{Error, Settings, Signature, Signer, Tenancy};
 
 pub type Done = anyhow::Result<()>;
@@ -122,7 +122,12 @@ pub async fn create(tenancy: &Tenancy, name: &str, organisation: &str) -> Result
 
 pub async fn snapshot(pool: &PgPool) -> anyhow::Result<Table> {
     let mut db = pool.begin().await?;
-    let table = routing::snapshot(&mut db).await?;
+    let mut table = Table { version: routing::hold_still(&mut db).await?, ..Table::default() };
+    let (cells, tiers) = (routing::cells(&mut db).await?, tiers::list(&mut db, None, None, i64::MAX).await?);
+    table.cells.extend(cells.into_iter().map(|endpoint| (endpoint.cell.clone(), endpoint)));
+    table.tiers.extend(tiers.into_iter().map(|tier| (tier.tier.clone(), tier)));
+    let routes = routing::routes(&mut db, "", i64::MAX).await?;
+    table.routes.extend(routes.into_iter().map(|route| (route.tenant.clone(), route)));
     table.validate()?;
     Ok(table)
 }

@@ -1,0 +1,99 @@
+//! The whole table, read from the database in one moment and written to a file without a name. Every router that
+//! comes for it meanwhile is sent the same file, at its own pace: no reader holds a transaction open or a table in memory.
+
+use std::os::unix::fs::FileExt as _;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use contracts::routing::{FeedLine, MOST_ROUTES};
+use parking_lot::Mutex;
+use tokio::io::{AsyncWriteExt as _, BufWriter};
+use tokio::sync::Semaphore;
+
+use crate::Tenancy;
+use crate::error::Error;
+use crate::ops::feed::line;
+use crate::store::{routing, tiers};
+
+/// Bytes of one piece.
+const PIECE: usize = 256 * 1024;
+/// A table so many changes old is made anew.
+const STALE: u64 = 500;
+
+#[derive(Debug)]
+pub struct Spool {
+    pub version: u64,
+    file: std::fs::File,
+    bytes: u64,
+}
+
+/// The table that is being sent, as long as anybody reads it.
+#[derive(Debug)]
+pub struct Spools {
+    current: Mutex<Weak<Spool>>,
+    /// One is made at a time.
+    turn: Semaphore,
+}
+
+impl Default for Spools {
+    fn default() -> Self {
+        Self { current: Mutex::default(), turn: Semaphore::new(1) }
+    }
+}
+
+impl Spools {
+    /// A table that is at most [`STALE`] changes behind `head`.
+    pub async fn table(&self, tenancy: &Tenancy, head: u64) -> Result<Arc<Spool>, Error> {
+        let _turn = self.turn.acquire().await.map_err(|_| Error::Broken("no table is made any more"))?;
+        if let Some(current) = self.current.lock().upgrade().filter(|spool| head.saturating_sub(spool.version) <= STALE)
+        {
+            return Ok(current);
+        }
+        let made = Arc::new(Spool::make(tenancy).await?);
+        *self.current.lock() = Arc::downgrade(&made);
+        Ok(made)
+    }
+}
+
+impl Spool {
+    async fn make(tenancy: &Tenancy) -> Result<Self, Error> {
+        let file = tokio::task::spawn_blocking(tempfile::tempfile).await.map_err(|_| Error::Broken("interrupted"))?;
+        let mut writer = BufWriter::with_capacity(PIECE, tokio::fs::File::from_std(file.map_err(Error::Spool)?));
+        let mut db = tenancy.0.pool.begin().await?;
+        let version = routing::hold_still(&mut db).await?;
+        let (cells, tiers) = (routing::cells(&mut db).await?, tiers::list(&mut db, None, None, i64::MAX).await?);
+        let begin = line(&FeedLine::Begin { version, cells, tiers })?;
+        writer.write_all(&begin).await.map_err(Error::Spool)?;
+        let (mut bytes, mut tenants, mut after) = (begin.len(), 0, String::new());
+        loop {
+            let routes = routing::routes(&mut db, &after, i64::try_from(MOST_ROUTES).unwrap_or(i64::MAX)).await?;
+            let Some(last) = routes.last() else { break };
+            after = last.tenant.as_str().to_owned();
+            tenants += routes.len() as u64;
+            let text = line(&FeedLine::Routes { routes })?;
+            writer.write_all(&text).await.map_err(Error::Spool)?;
+            bytes += text.len();
+        }
+        db.commit().await?;
+        let end = line(&FeedLine::End { version, tenants })?;
+        writer.write_all(&end).await.map_err(Error::Spool)?;
+        writer.flush().await.map_err(Error::Spool)?;
+        let file = writer.into_inner().into_std().await;
+        Ok(Self { version, file, bytes: (bytes + end.len()) as u64 })
+    }
+
+    /// The next piece from `at` on; `None` after the last.
+    pub async fn piece(self: &Arc<Self>, at: u64) -> Result<Option<Bytes>, Error> {
+        let left = usize::try_from(self.bytes.saturating_sub(at)).unwrap_or(usize::MAX);
+        if left == 0 {
+            return Ok(None);
+        }
+        let spool = Arc::clone(self);
+        let read = tokio::task::spawn_blocking(move || {
+            let mut piece = vec![0; left.min(PIECE)];
+            spool.file.read_exact_at(&mut piece, at).map(|()| piece)
+        });
+        let piece = read.await.map_err(|_| Error::Broken("interrupted"))?.map_err(Error::Spool)?;
+        Ok(Some(piece.into()))
+    }
+}
