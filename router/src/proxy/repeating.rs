@@ -25,7 +25,7 @@ impl Proxy {
         }
         if SILENT.contains(error.etype()) {
             if let Some(destination) = &exchange.destination {
-                self.shared.waiting.look(self.shared.peers.entrance(destination));
+                self.shared.waiting.missed(self.shared.peers.entrance(destination));
             }
             // A second wait as long as the first would only double the caller's.
             return false;

@@ -63,8 +63,12 @@ impl WaitingRoom {
         self.away.load(Ordering::Acquire) > 0 && self.down.lock().contains_key(&address)
     }
 
-    /// Has the address watched until somebody answers there.
-    pub fn look(self: &Arc<Self>, entrance: &Entrance) -> Down {
+    /// A connection to it did not come about: has it watched until somebody answers there.
+    pub fn missed(self: &Arc<Self>, entrance: &Entrance) {
+        self.look(entrance);
+    }
+
+    fn look(self: &Arc<Self>, entrance: &Entrance) -> Down {
         let mut all = self.down.lock();
         if let Some(down) = all.get(&entrance.address) {
             return down.clone();

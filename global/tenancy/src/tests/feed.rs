@@ -22,17 +22,22 @@ struct Reader {
 struct Lines<L> {
     stream: Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>,
     waiting: Vec<L>,
+    /// Of a line that has not ended yet.
+    rest: Vec<u8>,
 }
 
 impl<L: serde::de::DeserializeOwned> Lines<L> {
     async fn open(tenancy: &Tenancy, audience: Audience, since: Option<u64>) -> anyhow::Result<Self> {
-        Ok(Self { stream: Box::pin(feed(tenancy, audience, since).await?), waiting: Vec::new() })
+        Ok(Self { stream: Box::pin(feed(tenancy, audience, since).await?), waiting: Vec::new(), rest: Vec::new() })
     }
 
     async fn next(&mut self) -> anyhow::Result<L> {
         while self.waiting.is_empty() {
             let piece = self.stream.next().await.context("the feed ended")??;
-            let lines = piece.split(|b| *b == b'\n').filter(|l| !l.is_empty());
+            self.rest.extend_from_slice(&piece);
+            let whole = self.rest.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
+            let lines: Vec<u8> = self.rest.drain(..whole).collect();
+            let lines = lines.split(|b| *b == b'\n').filter(|l| !l.is_empty());
             self.waiting = lines.map(serde_json::from_slice).collect::<Result<_, _>>()?;
         }
         Ok(self.waiting.remove(0))
@@ -172,7 +177,8 @@ async fn a_cell_hears_of_its_own_tenants_and_of_no_other() -> Done {
     // What was changed elsewhere meanwhile is not missed: the next line says that there is nothing more.
     made("last", "dedicated-1").await?;
     let head = snapshot(&site.tenancy.0.pool).await?.version;
-    let mut again = Lines::open(&site.tenancy, Audience::Cell(cell("shared-1")), Some(second)).await?;
+    let mut again: Lines<PlacementLine> =
+        Lines::open(&site.tenancy, Audience::Cell(cell("shared-1")), Some(second)).await?;
     assert_eq!(again.next().await?, PlacementLine::Heartbeat { version: head });
     Ok(())
 }

@@ -20,7 +20,7 @@ use crate::domain::placement::CellKind;
 use crate::ops::cells::{self, Registration};
 use crate::ops::{organisations, tenants};
 use crate::store::tenants::Tenant;
-use crate::store::{routing, tiers};
+use crate::store::{self, routing};
 use crate::{Error, Settings, Signature, Signer, Tenancy};
 
 pub type Done = anyhow::Result<()>;
@@ -123,7 +123,7 @@ pub async fn create(tenancy: &Tenancy, name: &str, organisation: &str) -> Result
 pub async fn snapshot(pool: &PgPool) -> anyhow::Result<Table> {
     let mut db = pool.begin().await?;
     let mut table = Table { version: routing::hold_still(&mut db).await?, ..Table::default() };
-    let (cells, tiers) = (routing::cells(&mut db).await?, tiers::list(&mut db, None, None, i64::MAX).await?);
+    let (cells, tiers) = (routing::cells(&mut db).await?, store::tiers::list(&mut db, None, None, i64::MAX).await?);
     table.cells.extend(cells.into_iter().map(|endpoint| (endpoint.cell.clone(), endpoint)));
     table.tiers.extend(tiers.into_iter().map(|tier| (tier.tier.clone(), tier)));
     let routes = routing::routes(&mut db, "", i64::MAX).await?;
