@@ -24,7 +24,7 @@ fn world() -> World {
         table.cells.insert(cell, endpoint);
     }
     for (tenant, cell, hosts) in [
-        ("acme", "shared-1", vec!["acme.localhost", "data.acme.example"]),
+        ("acme", "shared-1", vec!["acme.localhost", "data.acme.example", "*.all.acme.example"]),
         ("globex", "dedicated-1", vec!["globex.localhost"]),
     ] {
         let tenant = TenantId::new(tenant).unwrap();
@@ -89,6 +89,7 @@ fn the_decision_table() {
         (Http, "acme.localhost:8080", Some(&acme), "acme@shared-1 127.0.2.1:8080 by Host"),
         (Http, "ACME.Localhost.", Some(&lower), "acme@shared-1 127.0.2.1:8080 by Host"),
         (Http, "data.acme.example", Some(&acme), "acme@shared-1 127.0.2.1:8080 by Host"),
+        (Http, "any.all.acme.example", Some(&acme), "acme@shared-1 127.0.2.1:8080 by Host"),
         (Flight, "acme.localhost:50133", Some(&acme), "acme@shared-1 127.0.2.1:50133 by Host"),
         (Http, "127.0.0.1:8080", Some(&acme), "acme@shared-1 127.0.2.1:8080 by Token"),
         (Flight, "127.0.0.1:50133", Some(&acme), "acme@shared-1 127.0.2.1:50133 by Token"),

@@ -77,7 +77,7 @@ impl View {
         }
         for host in &route.hosts {
             canonical(host)?;
-            if self.by_host(host).is_some_and(|holder| holder.tenant != route.tenant.as_str()) {
+            if self.holder(host).is_some_and(|holder| holder.tenant != route.tenant.as_str()) {
                 return Err(ApplyError::HostTaken { host: host.clone() }.into());
             }
         }

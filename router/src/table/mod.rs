@@ -186,7 +186,16 @@ impl View {
         self.tiers.get(tier).map(|(_, allowance)| *allowance)
     }
 
+    /// Whom a host leads to: its holder, or else the holder of all names beside it (`*.` in its first label's place).
     pub fn by_host(&self, host: &str) -> Option<Seat<'_>> {
+        self.holder(host).or_else(|| {
+            let (_, parent) = host.split_once('.')?;
+            self.holder(&format!("{WILDCARD}{parent}"))
+        })
+    }
+
+    /// Who holds exactly this name.
+    fn holder(&self, host: &str) -> Option<Seat<'_>> {
         match self.hosts.get(host) {
             Some(changed) => changed.as_deref().map(Seat::of),
             None => self.packed.by_host(host).map(Seat::packed),
@@ -223,9 +232,13 @@ impl View {
     }
 }
 
+/// In a host's first label's place: any one label. Those who hold the exact name come before.
+const WILDCARD: &str = "*.";
+
 fn canonical(host: &str) -> Result<(), TableError> {
-    match crate::target::host_of(host.as_bytes()) {
-        Some(known) if known == host => Ok(()),
+    let name = host.strip_prefix(WILDCARD).unwrap_or(host);
+    match crate::target::host_of(name.as_bytes()) {
+        Some(known) if known == name => Ok(()),
         _ => Err(TableError::Host(host.to_owned())),
     }
 }

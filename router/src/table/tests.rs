@@ -1,4 +1,4 @@
-use contracts::routing::{CellEndpoint, Change, FeedLine, Route, Table};
+use contracts::routing::{ApplyError, CellEndpoint, Change, FeedLine, Route, Table};
 use contracts::tiers::Tier;
 use contracts::{CellId, Generation, TenantId, TierId};
 use rand::{Rng, SeedableRng};
@@ -66,6 +66,28 @@ fn a_host_leads_to_its_cells_pinned_entrance() {
     assert_eq!(entrance.name, "sql-bi-gateway.dedicated-1.cytoplane.internal");
     assert_eq!(view.entrance(found.cell, Surface::Http).unwrap().name, "gateway.dedicated-1.cytoplane.internal");
     assert!(view.by_host("nobody.localhost").is_none());
+}
+
+#[test]
+fn a_wildcard_takes_the_names_of_one_label_that_nobody_holds() {
+    let mut follower = follower();
+    let mut acme = route("acme", "shared-1", 5);
+    acme.hosts.push("*.acme.example".into());
+    follower.step(placed(5, acme)).unwrap();
+    let mut globex = route("globex", "dedicated-1", 6);
+    globex.hosts.push("own.acme.example".into());
+    follower.step(placed(6, globex)).unwrap();
+    let mut taken = route("initech", "shared-1", 7);
+    taken.hosts.push("*.acme.example".into());
+    assert!(matches!(follower.step(placed(7, taken)), Err(StepError::Lost(ApplyError::HostTaken { .. }))));
+    let views = [follower.view().clone(), follower.view().repacked().unwrap()];
+    for view in views {
+        let tenant = |host| view.by_host(host).map(|seat| seat.tenant.to_owned());
+        assert_eq!(tenant("any.acme.example").as_deref(), Some("acme"));
+        assert_eq!(tenant("own.acme.example").as_deref(), Some("globex"));
+        assert_eq!(tenant("acme.example"), None);
+        assert_eq!(tenant("a.b.acme.example"), None);
+    }
 }
 
 #[test]

@@ -11,8 +11,8 @@ use contracts::Claims;
 use parking_lot::Mutex;
 
 const SHARDS: usize = 16;
-/// Tokens of one generation in one shard; twice as many are kept, of 1 KiB each: 16 MiB altogether.
-const PER_SHARD: usize = 512;
+/// Tokens of one generation in one shard; twice as many are kept, of 1 KiB each: 64 MiB altogether.
+const PER_SHARD: usize = 2_048;
 
 /// What a token with a right signature says.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ mod tests {
         let proven = Proven::default();
         let content = Arc::new(Content { claims: claims("acme"), not_before: None });
         proven.put("used", Arc::clone(&content));
-        for number in 0..100_000 {
+        for number in 0..200_000 {
             proven.put(&format!("token-{number}"), Arc::clone(&content));
             assert!(proven.get("used").is_some(), "{number}");
         }

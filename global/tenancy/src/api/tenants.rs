@@ -153,6 +153,8 @@ pub async fn remove(
 }
 
 /// Give a tenant one more host.
+///
+/// `*.` before it stands for any one label; whoever holds an exact name comes first.
 #[utoipa::path(
     post, path = "/api/v1/tenants/{tenant}/hosts", tag = "tenants", params(("tenant" = String, Path)), request_body = AddHost,
     responses((status = 200, body = TenantView), (status = 401), (status = 404), (status = 409), (status = 412), (status = 422), (status = 503)),

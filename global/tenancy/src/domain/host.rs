@@ -1,9 +1,10 @@
 //! Host names of tenants.
 
 /// Lower-cased, or refused: at least two labels of `a-z`, `0-9` and inner `-`, 253 bytes at most,
-/// not an address.
+/// not an address. `*.` before them stands for any one label.
 pub fn normalise(text: &str) -> Option<String> {
-    let host = text.trim().trim_end_matches('.').to_lowercase();
+    let name = text.trim().trim_end_matches('.').to_lowercase();
+    let host = name.strip_prefix("*.").unwrap_or(&name);
     let label = |l: &str| {
         (1..=63).contains(&l.len())
             && !l.starts_with('-')
@@ -12,8 +13,8 @@ pub fn normalise(text: &str) -> Option<String> {
     };
     let labels: Vec<&str> = host.split('.').collect();
     let numeric_end = labels.last().is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
-    let well_formed = host.len() <= 253 && labels.len() >= 2 && labels.iter().all(|l| label(l)) && !numeric_end;
-    well_formed.then_some(host)
+    let well_formed = name.len() <= 253 && labels.len() >= 2 && labels.iter().all(|l| label(l)) && !numeric_end;
+    well_formed.then_some(name)
 }
 
 /// Names below the site's suffix belong to tenants by their id; one that could be taken by hand
@@ -32,7 +33,24 @@ mod tests {
     #[test]
     fn only_dns_names_are_hosts() {
         assert_eq!(normalise("Data.Acme.Example."), Some("data.acme.example".into()));
-        for bad in ["", "acme", "a..b", "-a.b", "a_b.c", "127.0.0.1", "a.b:80", "é.example", "a b.c"] {
+        assert_eq!(normalise("*.Data.Acme.Example"), Some("*.data.acme.example".into()));
+        for bad in [
+            "",
+            "*.acme",
+            "*",
+            "*.*.a.b",
+            "a.*.b.c",
+            "*a.b.c",
+            "*.127.0.0.1",
+            "acme",
+            "a..b",
+            "-a.b",
+            "a_b.c",
+            "127.0.0.1",
+            "a.b:80",
+            "é.example",
+            "a b.c",
+        ] {
             assert_eq!(normalise(bad), None, "{bad}");
         }
     }
@@ -41,6 +59,7 @@ mod tests {
     fn another_tenants_default_host_cannot_be_taken() {
         assert!(is_reserved("globex.localhost", "localhost"));
         assert!(is_reserved("x.globex.localhost", "localhost"));
+        assert!(is_reserved("*.globex.localhost", "localhost"));
         assert!(!is_reserved("globex.example", "localhost"));
         assert!(!is_reserved("notlocalhost", "localhost"));
     }

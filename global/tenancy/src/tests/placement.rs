@@ -84,6 +84,10 @@ async fn no_two_tenants_share_a_host() -> Done {
     assert_eq!(hosts, ["acme.localhost", "data.acme.example"]);
     assert!(matches!(add("globex", "data.acme.example").await, Err(Error::Exists(_))));
     assert!(matches!(add("globex", "acme.localhost").await, Err(Error::Invalid(_))));
+    let hosts = add("globex", "*.Data.Acme.Example").await?.hosts;
+    assert_eq!(hosts, ["globex.localhost", "*.data.acme.example"]);
+    assert!(matches!(add("acme", "*.data.acme.example").await, Err(Error::Exists(_))));
+    assert!(matches!(add("globex", "*.acme.localhost").await, Err(Error::Invalid(_))));
     assert!(matches!(add("globex", "not a host").await, Err(Error::Invalid(_))));
     tenants::remove_host(&site.tenancy, &platform(), &tenant("acme"), "data.acme.example").await?;
     assert!(add("globex", "data.acme.example").await.is_ok());
