@@ -75,6 +75,8 @@ pub struct Listen {
 pub struct Tls {
     pub cert: Option<PathBuf>,
     pub key: Option<PathBuf>,
+    /// Folder of other names' certificates: `<name>/cert.pem` and `<name>/key.pem`, `*.` in front for a wildcard.
+    pub names: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -152,7 +154,7 @@ impl Config {
                 *relative = folder.join(&relative);
             }
         }
-        for relative in [&mut config.tls.cert, &mut config.tls.key].into_iter().flatten() {
+        for relative in [&mut config.tls.cert, &mut config.tls.key, &mut config.tls.names].into_iter().flatten() {
             *relative = folder.join(&relative);
         }
         config.validate()?;

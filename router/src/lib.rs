@@ -15,6 +15,7 @@ pub mod feed;
 pub mod handover;
 pub mod headers;
 pub mod knowledge;
+pub mod lately;
 pub mod listen;
 pub mod metrics;
 pub mod problem;

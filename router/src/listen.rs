@@ -133,7 +133,12 @@ impl Doors<'_> {
         let read = if door.is_tls() { TLS_READ_BUFFER } else { READ_BUFFER };
         let mut endpoint = ListenerConfig::tcp(name.clone()).l4_buffer(L4BufferSettings::new(read, WRITE_BUFFER));
         if let Some(pair) = pair.filter(|_| door.is_tls()) {
-            endpoint = endpoint.tls(listener(pair, door == Door::Https, self.config.threads)?);
+            endpoint = endpoint.tls(listener(
+                pair,
+                self.config.tls.names.as_deref(),
+                door == Door::Https,
+                self.config.threads,
+            )?);
         }
         let mut service = Service::new(format!("router {}", door.name()), self.connection(door));
         service.add_listener(endpoint);

@@ -3,12 +3,13 @@
 //! Invariants: what is remembered belongs to one key set and is gone with it; only signatures are remembered, so that
 //! lifetime, audience and revocation are judged each time; nobody without a good token can put anything in.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use contracts::Claims;
 use parking_lot::Mutex;
+
+use crate::lately::Lately;
 
 const SHARDS: usize = 16;
 /// Tokens of one generation in one shard; twice as many are kept, of 1 KiB each: 64 MiB altogether.
@@ -21,55 +22,31 @@ pub struct Content {
     pub not_before: Option<i64>,
 }
 
-type Tokens = HashMap<Box<str>, Arc<Content>>;
-
-/// Those asked for lately, and those before them: the older half is forgotten whole.
-#[derive(Debug, Default)]
-struct Shard {
-    young: Tokens,
-    old: Tokens,
-}
-
 #[derive(Debug)]
 pub(super) struct Proven {
     hasher: RandomState,
-    shards: [Mutex<Shard>; SHARDS],
+    shards: [Mutex<Lately<Arc<Content>>>; SHARDS],
 }
 
 impl Default for Proven {
     fn default() -> Self {
-        Self { hasher: RandomState::new(), shards: std::array::from_fn(|_| Mutex::default()) }
+        Self { hasher: RandomState::new(), shards: std::array::from_fn(|_| Mutex::new(Lately::new(PER_SHARD))) }
     }
 }
 
 impl Proven {
-    fn shard(&self, token: &str) -> Option<&Mutex<Shard>> {
+    fn shard(&self, token: &str) -> Option<&Mutex<Lately<Arc<Content>>>> {
         self.shards.get((self.hasher.hash_one(token) % SHARDS as u64) as usize)
     }
 
     pub(super) fn get(&self, token: &str) -> Option<Arc<Content>> {
-        let mut shard = self.shard(token)?.lock();
-        if let Some(found) = shard.young.get(token) {
-            return Some(Arc::clone(found));
-        }
-        let (token, found) = shard.old.remove_entry(token)?;
-        shard.add(token, Arc::clone(&found));
-        Some(found)
+        self.shard(token)?.lock().get(token)
     }
 
     pub(super) fn put(&self, token: &str, content: Arc<Content>) {
         if let Some(shard) = self.shard(token) {
-            shard.lock().add(token.into(), content);
+            shard.lock().put(token.into(), content);
         }
-    }
-}
-
-impl Shard {
-    fn add(&mut self, token: Box<str>, content: Arc<Content>) {
-        if self.young.len() >= PER_SHARD {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(token, content);
     }
 }
 
@@ -87,7 +64,7 @@ mod tests {
             proven.put(&format!("token-{number}"), Arc::clone(&content));
             assert!(proven.get("used").is_some(), "{number}");
         }
-        let kept = proven.shards.iter().map(Mutex::lock).map(|shard| shard.young.len() + shard.old.len()).sum();
+        let kept = proven.shards.iter().map(Mutex::lock).map(|shard| shard.len()).sum();
         assert!((SHARDS * PER_SHARD..=2 * SHARDS * PER_SHARD).contains::<usize>(&kept), "{kept}");
         assert!(proven.get("token-0").is_none());
     }

@@ -45,6 +45,14 @@ impl Authority {
         std::fs::write(own.join("key.pem"), key.serialize_pem()).unwrap();
     }
 
+    /// Writes a pair for one name.
+    pub fn write_pair(&self, dir: &Path, name: &str) {
+        std::fs::create_dir_all(dir).unwrap();
+        let (cert, key) = self.issue(&[name], &format!("spiffe://cytoplane/names/{name}"));
+        std::fs::write(dir.join("cert.pem"), cert.pem()).unwrap();
+        std::fs::write(dir.join("key.pem"), key.serialize_pem()).unwrap();
+    }
+
     /// Server side of a peer that asks for a client certificate of this authority.
     pub fn server(&self, name: &str, spiffe: &str) -> Arc<ServerConfig> {
         let (cert, key) = self.issue(&[name], spiffe);

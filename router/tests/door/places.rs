@@ -158,3 +158,17 @@ async fn tls_names_and_hosts_belong_together() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_gets_its_certificate_while_the_router_runs() {
+    let site = Site::start().await;
+    let root = reqwest::Certificate::from_pem(site.authority.pem().as_bytes()).unwrap();
+    let https = site.router().https;
+    let client = reqwest::Client::builder().no_proxy().add_root_certificate(root).resolve("data.acme.example", https);
+    let client = client.build().unwrap();
+    let url = format!("https://data.acme.example:{}/api/v1/streams", https.port());
+    let ask = async || client.get(&url).bearer_auth(token("acme")).send().await;
+    assert!(ask().await.unwrap_err().is_connect(), "the router's own certificate bears another name");
+    site.authority.write_pair(&site.folder.path().join("names/data.acme.example"), "data.acme.example");
+    assert_eq!(ask().await.unwrap().status().as_u16(), 200);
+}

@@ -158,7 +158,7 @@ impl Site {
         let config = format!(
             "data_dir = 'data'\nglobal_url = 'https://{}'\nlog = 'debug'\ndrain_seconds = {}\n[identity]\ndir = 'identity'\n\
              [listen]\nhttp = '127.0.0.1:0'\nhttps = '127.0.0.1:0'\nflight = '127.0.0.1:0'\nadmin = '127.0.0.1:0'\n\
-             [limits]\n{patient}{limits}",
+             [tls]\nnames = 'names'\n[limits]\n{patient}{limits}",
             self.global_address, self.drain_seconds
         );
         let path = self.folder.path().join("config.toml");

@@ -2,6 +2,8 @@
 //!
 //! pingora's rustls support is young, so it is touched here and nowhere else.
 
+mod names;
+
 use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,9 +15,11 @@ use pingora::protocols::tls::TlsRef;
 use pingora::utils::tls::CertKey;
 use rustls::crypto::ring;
 use rustls::server::ParsedCertificate;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use names::Names;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -137,13 +141,13 @@ impl TlsAccept for KeepServerName {
     }
 }
 
-/// Server side towards clients. Handshakes run on `threads` of their own, so that a storm of them
+/// Server side towards clients; `names` is the folder of other names' certificates. Handshakes run on `threads` of their own, so that a storm of them
 /// does not hold up requests on open connections.
-pub fn listener(pair: &Pair, http1: bool, threads: usize) -> Result<TlsSettings, TlsError> {
+pub fn listener(pair: &Pair, names: Option<&Path>, http1: bool, threads: usize) -> Result<TlsSettings, TlsError> {
     let certified = pair.certified().map_err(|e| unusable(Path::new("tls"), &e))?;
     let mut settings =
         TlsSettings::with_callbacks(Box::new(KeepServerName)).map_err(|e| unusable(Path::new("tls"), &e))?;
-    settings.set_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    settings.set_cert_resolver(Arc::new(Names::new(names.map(Path::to_owned), certified)));
     settings.set_alpn(if http1 { pingora::protocols::ALPN::H2H1 } else { pingora::protocols::ALPN::H2 });
     settings.set_offload_threadpool(1, threads.max(1));
     Ok(settings)
