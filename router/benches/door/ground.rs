@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use crate::cells::{self, Cell};
 use crate::certs::Authority;
 use crate::load::Request;
-use crate::tokens::{claims, sign, signing_key};
+use crate::tokens::token;
 
 /// Tenants that ask, out of all of them: more than fit the fastest caches, few enough for their tokens.
 const ASKING: usize = 10_000;
@@ -37,8 +37,6 @@ impl Ground {
         let mut random = StdRng::seed_from_u64(7);
         let asking =
             (0..ASKING.min(tenants)).map(|n| if tenants <= ASKING { n } else { random.random_range(0..tenants) });
-        let key = signing_key();
-        let token = |tenant: &str| sign(&claims(tenant), "k1", &key);
         let requests = asking.map(|n| Request::new(&host(n), &token(&tenant(n)), Some(cells[n % 2].name))).collect();
         let refused = vec![Request::new(&format!("{SPENT}.{SUFFIX}"), &token(SPENT), None)];
         Self { tenants, cells, requests, refused, folder }

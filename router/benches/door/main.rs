@@ -7,6 +7,7 @@
 
 mod cells;
 #[path = "../../tests/door/certs.rs"]
+#[allow(dead_code, reason = "the tests need more of it")]
 mod certs;
 mod ground;
 mod load;
