@@ -198,7 +198,7 @@ async fn crowd(site: &Process, count: i32) -> Done {
 }
 
 #[tokio::test]
-async fn a_large_table_comes_in_pieces_and_two_readers_are_sent_the_same_one() -> Done {
+async fn a_large_table_comes_in_pieces_and_its_readers_are_sent_the_same_one() -> Done {
     let site = site().await?;
     crowd(&site, 3_000).await?;
     let mut first = Reader::open(&site.tenancy, None).await?;
@@ -206,11 +206,14 @@ async fn a_large_table_comes_in_pieces_and_two_readers_are_sent_the_same_one() -
     assert!(matches!(slow.next().await?, FeedLine::Begin { .. }));
     first.whole().await?;
     create(&site.tenancy, "acme", "acme-corp").await?;
+    let mut late = Reader::open(&site.tenancy, None).await?;
+    late.whole().await?;
+    assert_eq!(late.table, first.table, "the one that is still being sent is sent to others too");
     while !matches!(slow.next().await?, FeedLine::End { .. }) {}
     assert_eq!(slow.table, first.table, "what happens meanwhile is not in it");
     let now = snapshot(&site.tenancy.0.pool).await?;
     assert_eq!(now.routes.len(), 3_001);
-    for mut reader in [first, slow] {
+    for mut reader in [first, slow, late] {
         reader.until(now.version).await?;
         assert_eq!(reader.table, now);
     }
