@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -28,6 +28,8 @@ impl Authority {
     fn issue(&self, names: &[&str], spiffe: &str) -> (rcgen::Certificate, KeyPair) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
+        // OpenSSL takes a certificate that bears its issuer's name for self-signed.
+        params.distinguished_name.push(DnType::CommonName, spiffe);
         params.subject_alt_names.push(SanType::URI(spiffe.try_into().unwrap()));
         let key = KeyPair::generate().unwrap();
         (params.signed_by(&key, &*self.0).unwrap(), key)

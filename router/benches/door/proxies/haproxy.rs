@@ -24,7 +24,7 @@ pub fn prepare(ground: &Ground, folder: &Path, address: SocketAddr, secure: bool
         let _ = writeln!(backends, "backend {}\n  server cell {to} {how}", cell.name);
     }
     let config = format!(
-        "global\n  nbthread 1\n  maxconn 20000\n\
+        "global\n  nbthread 1\n  maxconn 9000\n\
          defaults\n  mode http\n  timeout connect 3s\n  timeout client 600s\n  timeout server 600s\n  \
          timeout http-keep-alive 600s\n  http-reuse always\n\
          frontend door\n  bind {address}\n  use_backend %[req.hdr(host),lower,map(hosts,nowhere)]\n\
