@@ -4,16 +4,18 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 
 use crate::metrics::Metrics;
 
+/// Lines that wait to be written, of some 600 bytes each.
 const QUEUE: usize = 16 * 1024;
-const QUIET: Duration = Duration::from_millis(20);
-const FOREVER: Duration = Duration::from_secs(3600);
+/// Lines that come in this time are written together.
+const GATHER: Duration = Duration::from_millis(20);
 const FLUSH_PATIENCE: Duration = Duration::from_millis(500);
 
 /// One request. Holds no token, no header value and no query.
@@ -54,57 +56,109 @@ pub struct Line {
     pub client: Option<String>,
 }
 
-enum Entry {
-    Line(Box<Line>),
-    /// Answered once everything before it has been written.
-    Flush(SyncSender<()>),
-}
-
 /// The way in for requests.
 #[derive(Clone)]
-pub struct AccessLog {
-    queue: SyncSender<Entry>,
+pub struct AccessLog(Arc<Writer>);
+
+/// Ends the writing thread when the last way in is gone.
+struct Writer {
+    queue: Arc<Queue>,
     metrics: Arc<Metrics>,
+}
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    lines: Vec<Line>,
+    /// Answered once everything before has been written.
+    flushes: Vec<SyncSender<()>>,
+    /// The thread waits to be woken. It is not while lines come: waking it for each would cost a request more
+    /// than writing its line.
+    asleep: bool,
+    ended: bool,
 }
 
 impl AccessLog {
     pub fn start(metrics: Arc<Metrics>) -> std::io::Result<Self> {
-        let (queue, entries) = sync_channel(QUEUE);
-        std::thread::Builder::new().name("access-log".into()).spawn(move || write(&entries))?;
-        Ok(Self { queue, metrics })
+        let queue = Arc::new(Queue::default());
+        let (reading, counts) = (Arc::clone(&queue), Arc::clone(&metrics));
+        std::thread::Builder::new().name("access-log".into()).spawn(move || write(&reading, &counts))?;
+        Ok(Self(Arc::new(Writer { queue, metrics })))
     }
 
     pub fn put(&self, line: Line) {
-        if self.queue.try_send(Entry::Line(Box::new(line))).is_err() {
-            self.metrics.log_lines_lost.inc();
+        let mut state = self.0.queue.state.lock();
+        if state.lines.len() >= QUEUE {
+            drop(state);
+            self.0.metrics.log_lines_lost.inc();
+            return;
         }
+        state.lines.push(line);
+        self.0.queue.wake(&mut state);
     }
 
     /// Waits until every line taken so far has been written, or the log has failed.
     pub fn flush(&self) {
         let (done, written) = sync_channel(1);
-        let sent = self.queue.send(Entry::Flush(done)).is_ok();
-        if !sent || written.recv_timeout(FLUSH_PATIENCE).is_err() {
+        {
+            let mut state = self.0.queue.state.lock();
+            state.flushes.push(done);
+            self.0.queue.wake(&mut state);
+        }
+        if written.recv_timeout(FLUSH_PATIENCE).is_err() {
             tracing::error!("the last access log lines could not be written");
         }
     }
 }
 
-fn write(entries: &Receiver<Entry>) {
-    let mut out = std::io::BufWriter::with_capacity(64 * 1024, std::io::stdout());
-    let mut unflushed = false;
-    loop {
-        // A quiet moment flushes; a busy log is flushed by its buffer.
-        let wait = if unflushed { QUIET } else { FOREVER };
-        match entries.recv_timeout(wait) {
-            Ok(Entry::Line(line)) => unflushed |= put_line(&mut out, &line).is_ok(),
-            Ok(Entry::Flush(done)) => {
-                unflushed = out.flush().is_err();
-                // Nobody waiting any more is no fault of the log.
-                let _ = done.send(());
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let mut state = self.queue.state.lock();
+        state.ended = true;
+        self.queue.wake(&mut state);
+    }
+}
+
+impl Queue {
+    fn wake(&self, state: &mut State) {
+        if std::mem::take(&mut state.asleep) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// What has come, once anything has; `None` at the end.
+    fn take(&self) -> Option<(Vec<Line>, Vec<SyncSender<()>>)> {
+        let mut state = self.state.lock();
+        while state.lines.is_empty() && state.flushes.is_empty() {
+            if state.ended {
+                return None;
             }
-            Err(RecvTimeoutError::Timeout) => unflushed = unflushed && out.flush().is_err(),
-            Err(RecvTimeoutError::Disconnected) => return,
+            state.asleep = true;
+            self.wake.wait(&mut state);
+        }
+        Some((std::mem::take(&mut state.lines), std::mem::take(&mut state.flushes)))
+    }
+}
+
+fn write(queue: &Queue, metrics: &Metrics) {
+    let mut out = std::io::BufWriter::with_capacity(64 * 1024, std::io::stdout());
+    while let Some((lines, flushes)) = queue.take() {
+        let written = lines.iter().take_while(|line| put_line(&mut out, line).is_ok()).count();
+        let whole = out.flush().is_ok() && written == lines.len();
+        if !whole {
+            metrics.log_lines_lost.inc_by((lines.len() - written).max(1) as u64);
+        }
+        for done in &flushes {
+            // Nobody waiting any more is no fault of the log.
+            let _ = done.send(());
+        }
+        if flushes.is_empty() {
+            std::thread::sleep(GATHER);
         }
     }
 }
