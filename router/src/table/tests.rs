@@ -226,6 +226,7 @@ fn any_change(random: &mut impl Rng) -> Change {
 
 fn agree(view: &View, model: &Table) {
     assert_eq!(&table(view), model);
+    assert!(view.is(&read(model).unwrap()));
     assert_eq!(view.tenants(), model.routes.len() as u64);
     for number in 10..22 {
         let tenant = TenantId::new(format!("t{number}")).unwrap();

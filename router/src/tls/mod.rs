@@ -141,8 +141,8 @@ impl TlsAccept for KeepServerName {
     }
 }
 
-/// Server side towards clients; `names` is the folder of other names' certificates. Handshakes run on `threads` of their own, so that a storm of them
-/// does not hold up requests on open connections.
+/// Server side towards clients; `names` is the folder of other names' certificates. Handshakes run on
+/// `threads` of their own, so that a storm of them does not hold up requests on open connections.
 pub fn listener(pair: &Pair, names: Option<&Path>, http1: bool, threads: usize) -> Result<TlsSettings, TlsError> {
     let certified = pair.certified().map_err(|e| unusable(Path::new("tls"), &e))?;
     let mut settings =
