@@ -28,7 +28,7 @@ pub struct Registration {
 }
 
 fn endpoint(cell: &Cell) -> Result<CellEndpoint, Error> {
-    let id = CellId::new(cell.id.clone()).map_err(|_| Error::Broken("a stored name is not well formed"))?;
+    let id = CellId::new(cell.id.clone()).map_err(routing::ill_formed)?;
     Ok(CellEndpoint { cell: id, http: cell.http.clone(), flight: cell.flight.clone() })
 }
 

@@ -11,13 +11,13 @@ use crate::domain::host::{RESERVED_TENANTS, is_reserved, normalise};
 use crate::domain::placement::{CellKind, choose};
 use crate::error::Error;
 use crate::ops::log;
+use crate::store::routing::ill_formed;
 use crate::store::tenants::{self, Tenant};
 use crate::store::{cells, organisations, tiers, writer};
 
 const ACTIVE: &str = "active";
 
 fn placed(tenant: &Tenant) -> Result<Change, Error> {
-    let ill_formed = |_| Error::Broken("a stored name is not well formed");
     let cell = tenant.cell.clone().ok_or(Error::Broken("an active tenant has no cell"))?;
     Ok(Change::TenantPlaced {
         route: Route {

@@ -121,6 +121,6 @@ pub async fn routes(db: &mut PgConnection, after: &str, limit: i64) -> Result<Ve
     rows.into_iter().map(route).collect()
 }
 
-fn ill_formed(_: contracts::ids::IdError) -> Error {
+pub fn ill_formed(_: contracts::ids::IdError) -> Error {
     Error::Broken("a stored name is not well formed")
 }
