@@ -3,12 +3,16 @@
 //! Requests never wait for the log. When it cannot keep up lines are dropped and counted.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
+use contracts::{CellId, TenantId, TraceParent};
+use http::Method;
 use parking_lot::{Condvar, Mutex};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use time::OffsetDateTime;
 
 use crate::metrics::Metrics;
 
@@ -18,14 +22,17 @@ const QUEUE: usize = 16 * 1024;
 const GATHER: Duration = Duration::from_millis(20);
 const FLUSH_PATIENCE: Duration = Duration::from_millis(500);
 
-/// One request. Holds no token, no header value and no query.
+/// One request. Holds no token, no header value and no query. Its texts are made by the thread that writes it.
 #[derive(Debug, Serialize)]
 pub struct Line {
-    pub time: String,
+    #[serde(serialize_with = "timestamp")]
+    pub time: OffsetDateTime,
     pub listener: &'static str,
     pub request_id: String,
-    pub trace_id: String,
-    pub method: String,
+    #[serde(serialize_with = "trace_id")]
+    pub trace_id: TraceParent,
+    #[serde(serialize_with = "method")]
+    pub method: Method,
     pub host: String,
     pub path: String,
     pub version: &'static str,
@@ -36,9 +43,9 @@ pub struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<String>,
+    pub tenant: Option<TenantId>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cell: Option<String>,
+    pub cell: Option<CellId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
     pub attempts: u8,
@@ -53,7 +60,7 @@ pub struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub added_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub client: Option<String>,
+    pub client: Option<SocketAddr>,
 }
 
 /// The way in for requests.
@@ -166,4 +173,19 @@ fn write(queue: &Queue, metrics: &Metrics) {
 fn put_line(out: &mut impl Write, line: &Line) -> std::io::Result<()> {
     serde_json::to_writer(&mut *out, line)?;
     out.write_all(b"\n")
+}
+
+/// RFC 3339, UTC, in milliseconds.
+fn timestamp<S: Serializer>(time: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
+    let format =
+        time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    serializer.serialize_str(&time.format(&format).map_err(serde::ser::Error::custom)?)
+}
+
+fn trace_id<S: Serializer>(place: &TraceParent, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{:032x}", place.trace))
+}
+
+fn method<S: Serializer>(method: &Method, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(method.as_str())
 }

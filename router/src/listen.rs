@@ -27,11 +27,11 @@ use crate::tls::{Pair, TlsError, listener};
 /// Receive window of one client stream, and of a client's connection.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
-/// Per connection; pingora's default of 64 KiB would be the whole price of an idle connection.
-const READ_BUFFER: usize = 8 * 1024;
+/// Per connection, also while it idles. Most headers fit; bodies are read past it.
+const READ_BUFFER: usize = 2 * 1024;
 /// A TLS record's plaintext.
 const TLS_READ_BUFFER: usize = 16 * 1024;
-const WRITE_BUFFER: usize = 4 * 1024;
+const WRITE_BUFFER: usize = 2 * 1024;
 /// Slack above the header bound, so that a header slightly too large is answered 431.
 const HEADER_SLACK: usize = 8 * 1024;
 const REQUESTS_PER_CONNECTION: u32 = 100_000;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, SanType,
+    PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
 };
 use time::{Duration, OffsetDateTime};
 use x509_parser::pem::parse_x509_pem;
@@ -102,6 +102,8 @@ fn make_authority(certificate: &Path, key: &Path) -> Result<()> {
 
 fn parameters(subject: &Subject) -> Result<CertificateParams> {
     let mut parameters = CertificateParams::new(subject.dns_names()).map_err(refused)?;
+    // Chance enough to tell a site's certificates apart; the router's proxy writes its own out for every request.
+    parameters.serial_number = Some(SerialNumber::from_slice(&rand::random::<[u8; 8]>()));
     let spiffe = contracts::services::spiffe_id(&subject.part, &subject.service);
     parameters.subject_alt_names.push(SanType::URI(spiffe.try_into().map_err(refused)?));
     parameters.subject_alt_names.push(SanType::IpAddress(subject.address));

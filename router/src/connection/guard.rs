@@ -96,13 +96,18 @@ impl Guard {
         if now.duration_since(since) > self.bounds.header_time {
             return Err(Breach::SlowHeader);
         }
-        for byte in bytes {
-            if scan.step(*byte) {
-                *state = State { phase: Phase::Open, repaired: scan.repaired };
-                return Ok(());
-            }
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let line = memchr::memchr(b'\n', rest);
+            let (piece, after) = rest.split_at(line.unwrap_or(rest.len()));
+            rest = after.get(1..).unwrap_or_default();
+            let over = scan.step(piece, line.is_some());
             if scan.bytes > self.bounds.header_bytes {
                 return Err(Breach::LargeHeader);
+            }
+            if over {
+                *state = State { phase: Phase::Open, repaired: scan.repaired };
+                return Ok(());
             }
         }
         state.phase = Phase::Header { since, scan };
@@ -144,31 +149,36 @@ impl Guard {
 }
 
 impl Scan {
-    /// Takes one byte; `true` when it ends the header.
-    fn step(&mut self, byte: u8) -> bool {
-        self.bytes += 1;
-        match byte {
-            b'\r' => {}
-            b'\n' if !self.begun => {}
-            b'\n' if self.blank => return true,
-            b'\n' => {
-                if !self.line_over {
-                    self.line_over = true;
-                    self.repaired |= self.spaces != 2;
-                }
-                self.blank = true;
-            }
-            _ => {
-                self.begun = true;
-                self.blank = false;
-                if !self.line_over {
-                    self.spaces += u32::from(byte == b' ');
-                    let legal = matches!(byte, 0x20..=0x7e) && !matches!(byte, b'"' | b'<' | b'>');
-                    self.repaired |= !legal;
-                }
+    /// Takes a piece of one line, and its end if that `ends` it; `true` when this ends the header.
+    fn step(&mut self, piece: &[u8], ends: bool) -> bool {
+        self.bytes += piece.len() + usize::from(ends);
+        if piece.iter().any(|byte| *byte != b'\r') {
+            self.begun = true;
+            self.blank = false;
+            if !self.line_over {
+                self.request_line(piece);
             }
         }
+        if !ends || !self.begun {
+            return false;
+        }
+        if self.blank {
+            return true;
+        }
+        if !self.line_over {
+            self.line_over = true;
+            self.repaired |= self.spaces != 2;
+        }
+        self.blank = true;
         false
+    }
+
+    fn request_line(&mut self, piece: &[u8]) {
+        for byte in piece.iter().filter(|byte| **byte != b'\r') {
+            self.spaces += u32::from(*byte == b' ');
+            let legal = matches!(byte, 0x20..=0x7e) && !matches!(byte, b'"' | b'<' | b'>');
+            self.repaired |= !legal;
+        }
     }
 }
 

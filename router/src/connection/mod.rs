@@ -3,6 +3,7 @@
 
 mod addresses;
 mod guard;
+mod http1;
 mod stream;
 
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
-use pingora::protocols::Stream;
+use pingora::protocols::{ALPN, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 
@@ -21,7 +22,7 @@ use crate::shutdown::InFlight;
 
 pub use addresses::Addresses;
 pub use guard::{Bounds, Breach, Guard};
-use stream::Guarded;
+use stream::{Guarded, PREFACE};
 
 tokio::task_local! {
     /// Guard of the HTTP/1 connection this task serves. HTTP/2 requests run in tasks of their own
@@ -69,6 +70,29 @@ impl Drop for Open<'_> {
     }
 }
 
+impl Connection {
+    async fn serve(&self, mut stream: Stream, shutdown: &ShutdownWatch) {
+        match is_http2(&mut stream).await {
+            Ok(true) => {
+                self.proxy.process_new(stream, shutdown).await;
+            }
+            Ok(false) => http1::serve(&self.proxy, stream, shutdown).await,
+            // It has ended before its first request, or waited too long for it.
+            Err(_) => {}
+        }
+    }
+}
+
+/// What was agreed on with TLS, or the client's first bytes.
+async fn is_http2(stream: &mut Stream) -> std::io::Result<bool> {
+    if stream.get_ssl_digest().is_some() {
+        return Ok(stream.selected_alpn_proto() == Some(ALPN::H2));
+    }
+    let mut first = [0; PREFACE.len()];
+    stream.try_peek(&mut first).await?;
+    Ok(first == *PREFACE)
+}
+
 #[async_trait]
 impl ServerApp for Connection {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
@@ -81,8 +105,8 @@ impl ServerApp for Connection {
         let _open = Open::new(&self.in_flight);
         let guard = Arc::new(Guard::new(self.bounds, Instant::now()));
         let guarded: Stream = Box::new(Guarded::new(stream, guard.clone(), self.metrics.clone()));
-        // Boxed: the proxy's future is large, and the scope would hold it twice.
-        GUARD.scope(guard, Box::pin(self.proxy.process_new(guarded, shutdown))).await
+        GUARD.scope(guard, self.serve(guarded, shutdown)).await;
+        None
     }
 
     async fn cleanup(&self) {

@@ -22,7 +22,7 @@ use super::guard::{Breach, Guard};
 use crate::metrics::Metrics;
 
 /// First bytes of every HTTP/2 connection (RFC 9113, 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 pub struct Guarded {
     inner: Stream,
@@ -191,17 +191,20 @@ impl GetSocketDigest for Guarded {
 
 #[async_trait]
 impl Peek for Guarded {
-    /// pingora looks for the HTTP/2 preface here. What cannot become one is not waited for: an
-    /// HTTP/1 request may be shorter than the preface.
+    /// For the HTTP/2 preface, or for the first byte of all. What cannot become a preface is not waited for: an HTTP/1
+    /// request may be shorter.
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
-        let mut filled = 0;
-        while filled < buf.len() && PREFACE.starts_with(&buf[..filled]) {
-            match self.read(&mut buf[filled..]).await? {
+        let mut ahead = std::mem::take(&mut self.peeked);
+        while ahead.len() < buf.len() && PREFACE.starts_with(&ahead) {
+            let free = &mut buf[ahead.len()..];
+            match self.read(free).await? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                read => filled += read,
+                read => ahead.extend_from_slice(&free[..read]),
             }
         }
-        self.peeked.extend_from_slice(&buf[..filled]);
+        let seen = ahead.len().min(buf.len());
+        buf[..seen].copy_from_slice(&ahead[..seen]);
+        self.peeked = ahead;
         Ok(true)
     }
 }

@@ -273,7 +273,7 @@ impl ProxyHttp for Proxy {
             response.insert_header(answer::RATE_LIMIT_POLICY, policy)?;
             response.insert_header(answer::RATE_LIMIT, left)?;
         }
-        response.insert_header(contracts::headers::REQUEST_ID, exchange.request_id.as_str())
+        response.insert_header(&upstream::REQUEST_ID, exchange.request_id.as_str())
     }
 
     fn response_body_filter(

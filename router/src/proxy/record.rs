@@ -5,16 +5,18 @@ use std::time::Duration;
 use pingora::Error;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
+use time::OffsetDateTime;
 
 use super::Shared;
 use super::exchange::Exchange;
 use crate::access_log::Line;
-use crate::decision::Door;
+use crate::decision::{Destination, Door, Placement};
 use crate::metrics::CodeLabel;
 
 /// Status of a request whose client left before an answer, after nginx.
 const CLIENT_GONE: u16 = 499;
 
+/// The last use of an exchange: what the line holds is taken out of it.
 pub fn record(shared: &Shared, door: Door, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
     let whole = exchange.begun.elapsed();
     let status = session.response_written().map_or(CLIENT_GONE, |header| header.status.as_u16());
@@ -26,29 +28,34 @@ pub fn record(shared: &Shared, door: Door, session: &mut Session, error: Option<
     }
     let header = session.req_header();
     describe_span(exchange, header, status, refused);
-    let placement = exchange.placement();
+    let (tenant, cell, generation) = match exchange.destination.take() {
+        Some(Destination::Cell(Placement { tenant, cell, generation, .. })) => {
+            (Some(tenant), Some(cell), Some(generation.0))
+        }
+        _ => (None, None, None),
+    };
     shared.access_log.put(Line {
-        time: timestamp(),
+        time: OffsetDateTime::now_utc(),
         listener: door.name(),
-        request_id: exchange.request_id.clone(),
-        trace_id: exchange.place.trace_id(),
-        method: header.method.to_string(),
-        host: exchange.host.clone(),
+        request_id: std::mem::take(&mut exchange.request_id),
+        trace_id: exchange.place,
+        method: header.method.clone(),
+        host: std::mem::take(&mut exchange.host),
         path: header.uri.path().to_owned(),
         version: if header.version == http::Version::HTTP_2 { "2" } else { "1.1" },
         status,
         refused,
         error: error.map(describe),
-        tenant: placement.map(|placement| placement.tenant.to_string()),
-        cell: placement.map(|placement| placement.cell.to_string()),
-        generation: placement.map(|placement| placement.generation.0),
+        tenant,
+        cell,
+        generation,
         attempts: exchange.attempts,
         bytes_in: session.body_bytes_read() as u64,
         bytes_out: session.body_bytes_sent() as u64,
         ms: millis(whole),
         upstream_ms: exchange.upstream.map(millis),
         added_ms: exchange.added().map(millis),
-        client: session.client_addr().and_then(|address| address.as_inet()).map(ToString::to_string),
+        client: session.client_addr().and_then(|address| address.as_inet()).copied(),
     });
 }
 
@@ -83,12 +90,4 @@ fn describe(error: &Error) -> String {
 /// Milliseconds, to the microsecond.
 fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
-}
-
-/// RFC 3339, UTC, in milliseconds.
-fn timestamp() -> String {
-    let now = time::OffsetDateTime::now_utc();
-    let format =
-        time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    now.format(&format).unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType, SerialNumber};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -31,6 +31,7 @@ impl Authority {
         // OpenSSL takes a certificate that bears its issuer's name for self-signed.
         params.distinguished_name.push(DnType::CommonName, spiffe);
         params.subject_alt_names.push(SanType::URI(spiffe.try_into().unwrap()));
+        params.serial_number = Some(SerialNumber::from_slice(&rand::random::<[u8; 8]>()));
         let key = KeyPair::generate().unwrap();
         (params.signed_by(&key, &*self.0).unwrap(), key)
     }
