@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
+use contracts::CellId;
 use contracts::bundle::{self, CellReport};
 use contracts::claims::AUDIENCE_CELL;
 use contracts::services::{ADMIN_PORT, GATEWAY, GLOBAL, ROUTER, SQL_BI_GATEWAY, ServiceDeclaration, spiffe_id};
@@ -15,6 +16,7 @@ use kit::database::{Database, DatabaseAddress};
 use kit::http::{Server, serve_plain};
 use kit::inbox;
 use kit::metrics::Metrics;
+use kit::moving::{self, Settling};
 use kit::peers::{PeerHttp, Peers};
 use kit::placements::Placements;
 use kit::service::{BucketEndpoint, Context, KafkaEndpoint, NatsEndpoint, Service, Surface};
@@ -128,7 +130,11 @@ impl<'a> House<'a> {
         let identity = Identity::load(&self.config.identity.dir, declaration.name)?;
         let tracer = self.exporter.tracer(declaration.name, self.config.cell.as_str())?;
         let context = self.context(service, tasks, identity.clone(), tracer.clone()).await?;
-        let surface = service.start(context).await.map_err(|error| named(declaration, "it cannot start", error))?;
+        let (database, settling) = (context.database.clone(), context.settling.clone());
+        let mut surface =
+            service.start(context).await.map_err(|error| named(declaration, "it cannot start", error))?;
+        let moving = moving::router(&self.config.cell, database, service.tenant_tables(), settling);
+        surface.http = moving.merge(surface.http);
         self.listen(service, tasks, identity, tracer, surface).await
     }
 
@@ -148,6 +154,7 @@ impl<'a> House<'a> {
                 let database = Database::connect_lazy(&database_address(config, declaration, DATABASE_CONNECTIONS)?);
                 let checked = database.check_schema(&migrator).await;
                 checked.map_err(|error| named(declaration, "its schema is not usable", error))?;
+                check_tables(service, &database).await?;
                 inbox::RETENTION.start(tasks, &database);
                 Some(database)
             }
@@ -181,6 +188,7 @@ impl<'a> House<'a> {
             seal_key: config.secrets.read("seal.key")?,
             admission: is_entry.then(|| Arc::clone(&self.admission)),
             placements: Arc::clone(&self.admission.placements),
+            settling: Settling::default(),
             metrics: self.metrics.clone(),
             tracer,
             settings,
@@ -270,9 +278,33 @@ fn optional(read: Result<kit::Secret, kit::config::ConfigError>) -> Result<kit::
 
 /// Only the declared callers, by the SPIFFE id in their certificate.
 fn admits(config: &CellConfig, service: &ServiceDeclaration) -> Arc<dyn Fn(&str) -> bool + Send + Sync> {
-    let part = |caller: &str| if caller == ROUTER { ROUTER.to_owned() } else { config.cell.to_string() };
-    let allowed: Vec<String> = service.callers.iter().map(|caller| spiffe_id(&part(caller), caller)).collect();
-    Arc::new(move |peer| allowed.iter().any(|id| id == peer))
+    let part = |caller: &str| match caller {
+        ROUTER | GLOBAL => caller.to_owned(),
+        _ => config.cell.to_string(),
+    };
+    let own = |caller: &&&str| **caller == service.name;
+    let allowed: Vec<String> =
+        service.callers.iter().filter(|caller| !own(caller)).map(|caller| spiffe_id(&part(caller), caller)).collect();
+    let everywhere = service.callers.iter().any(|caller| own(&caller)).then_some(service.name);
+    Arc::new(move |peer| {
+        allowed.iter().any(|id| id == peer) || everywhere.is_some_and(|name| is_of_some_cell(peer, name))
+    })
+}
+
+fn is_of_some_cell(peer: &str, service: &str) -> bool {
+    let (part, name) = peer.strip_prefix("spiffe://cytoplane/").and_then(|rest| rest.split_once('/')).unwrap_or_default();
+    name == service && ![ROUTER, GLOBAL].contains(&part) && CellId::new(part).is_ok()
+}
+
+/// A table of tenants that would stay behind when they move keeps its service from starting.
+async fn check_tables(service: &dyn Service, database: &Database) -> Result<(), Failure> {
+    let strange = moving::undeclared(database, service.tenant_tables()).await;
+    let strange = strange.map_err(|error| named(service.declaration(), "its tables cannot be looked at", error))?;
+    if strange.is_empty() {
+        return Ok(());
+    }
+    let name = service.declaration().name;
+    Err(format!("{name}: its declared tables of tenants are not those of its database: {}", strange.join(", ")).into())
 }
 
 fn database_address(

@@ -14,6 +14,7 @@ pub fn all() -> Vec<Box<dyn Service>> {
         sql_warehousing::service(),
         sql_bi_gateway::service(),
         gateway::service(),
+        tenant_move::service(),
     ]
 }
 

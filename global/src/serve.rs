@@ -83,6 +83,7 @@ pub async fn serve(config: &Config) -> Result<(), Failure> {
     let (tasks, mut failures) = Tasks::new();
     plane.identity.start(&tasks).await?;
     plane.tenancy.start(&tasks).await?;
+    plane.tenancy.lead(&tasks, Arc::new(tenancy::Movers::new(certificate.clone(), databases.tenancy.clone())));
     if !plane.tenancy.elected(ELECTION).await {
         tracing::info!("another process is the writer; this one serves everything else");
     }

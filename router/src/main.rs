@@ -55,6 +55,8 @@ fn log_to_stderr(filter: &str) {
     let wanted = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(filter));
     let wanted = wanted.unwrap_or_else(|_| EnvFilter::default().add_directive(LevelFilter::INFO.into()));
     let ours = FilterFn::new(|line| line.target().starts_with("router") || *line.level() == tracing::Level::ERROR);
+    // Without the hint every line of every library would be asked about, several for each request.
+    let ours = ours.with_max_level_hint(LevelFilter::TRACE);
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_filter(wanted.and(ours));
     tracing_subscriber::registry().with(lines).init();
 }

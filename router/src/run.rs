@@ -19,7 +19,7 @@ use crate::handover::{Handover, HandoverError, Predecessor, Sockets};
 use crate::knowledge::Knowledge;
 use crate::listen::{Doors, ListenError, server_conf, socket};
 use crate::metrics::Metrics;
-use crate::proxy::{Peers, Shared, WaitingRoom, handshake};
+use crate::proxy::{Arrivals, Peers, Shared, WaitingRoom, handshake};
 use crate::retries::Retries;
 use crate::shutdown::{Drain, InFlight};
 use crate::tls::{Identity, Pair, TlsError};
@@ -99,6 +99,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         peers: Peers::new(identity.cell_key(), &config.limits, config.global_address()?),
         waiting: WaitingRoom::new(config.limits.cell_wait(), handshake(identity.feed_config()?)),
         retries: Retries::default(),
+        arrivals: Arrivals::new(config.limits.held_requests),
         in_flight: in_flight.clone(),
         access_log: access_log.clone(),
         tracer: exporter.tracer(contracts::services::ROUTER, "")?,

@@ -12,6 +12,7 @@ mod tests;
 use async_trait::async_trait;
 use contracts::services::{self, AUDIT, ServiceDeclaration};
 use event_bus_data::DataBus;
+use kit::moving::TenantTable;
 use kit::service::{Context, Service, StartError, Surface};
 
 const DECLARATION: &ServiceDeclaration = services::declared(AUDIT);
@@ -32,6 +33,10 @@ impl Service for Audit {
         Some(sqlx::migrate!())
     }
 
+    fn tenant_tables(&self) -> &'static [TenantTable] {
+        const { &[TenantTable::kept("audit_entry"), TenantTable::rows("audit_chain")] }
+    }
+
     fn openapi(&self) -> utoipa::openapi::OpenApi {
         api::describe()
     }
@@ -40,6 +45,7 @@ impl Service for Audit {
         let database = context.database()?;
         let bus = DataBus::connect(&context.kafka, AUDIT)?.watched(context.deliveries());
         events::start(&context.tasks, &bus, &database)?;
+        context.settling.add(bus);
         let (http, _) = api::routes().with_state(database).split_for_parts();
         Ok(Surface { http, flight: None })
     }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use contracts::services::{self, DATASET, ICEBERG_CATALOG, ServiceDeclaration};
 use event_bus_data::DataBus;
+use kit::moving::TenantTable;
 use kit::service::{Context, Service, StartError, Surface};
 use kit::turns::Turns;
 use lakehouse::{Bucket, Catalog};
@@ -40,6 +41,10 @@ impl Service for Datasets {
 
     fn migrator(&self) -> Option<sqlx::migrate::Migrator> {
         Some(sqlx::migrate!())
+    }
+
+    fn tenant_tables(&self) -> &'static [TenantTable] {
+        const { &[TenantTable::rows("dataset"), TenantTable::rows("dataset_transaction"), TenantTable::rows("dataset_file")] }
     }
 
     fn openapi(&self) -> utoipa::openapi::OpenApi {

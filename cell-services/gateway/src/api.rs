@@ -14,6 +14,7 @@ use contracts::{CellId, Generation, TenantId, headers};
 use http::{HeaderValue, Method, StatusCode, header};
 use kit::admission::{Admission, AdmitError};
 use kit::fault::ProblemCode;
+use kit::moving::UnderWay;
 use kit::peers::Peers;
 use kit::{Problem, Scope};
 use serde::Serialize;
@@ -34,6 +35,8 @@ pub struct Entry {
     pub cell: CellId,
     pub settings: Settings,
     pub admission: Arc<Admission>,
+    /// Changes that are not over: waited for when their tenant leaves.
+    pub under_way: Arc<UnderWay>,
     pub peers: Peers,
     pub limits: Limits,
     pub refusals: RefusalSampler,
@@ -154,6 +157,11 @@ impl Entry {
             return (response, remaining);
         }
         let scope = call.scope.clone();
+        let _change = self.under_way.begin(&scope.tenant);
+        // Again, now that it is counted: its tenant may have begun to leave in between.
+        if let Err(error) = self.admission.placements.admit(&scope.tenant, &self.cell, scope.generation) {
+            return (problem(Error::from(AdmitError::from(error))), remaining);
+        }
         let pending = match self.recorder.reserve(call) {
             Ok(pending) => pending,
             Err(error) => return (problem(error), remaining),

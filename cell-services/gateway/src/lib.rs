@@ -20,6 +20,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use contracts::services::{self, ServiceDeclaration};
 use event_bus_data::DataBus;
+use kit::moving::UnderWay;
 use kit::service::{Context, Service, StartError, Surface};
 
 use crate::config::Settings;
@@ -52,9 +53,13 @@ impl Service for Gateway {
         context.relay(DataBus::connect(&context.kafka, services::GATEWAY)?)?;
         let late = context.metrics.counter("gateway_audit_late", "Audit entries that had to wait for the database");
         let recorder = events::Recorder::start(&context.tasks, context.database()?, settings.audit_backlog, late);
+        let admission = context.admission()?;
+        let under_way = UnderWay::new(Arc::clone(&admission.placements));
+        context.settling.add(Arc::clone(&under_way));
         let entry = api::Entry {
             cell: context.cell.clone(),
-            admission: context.admission()?,
+            admission,
+            under_way,
             peers: context.peers.clone(),
             limits: limits::Limits::new(&settings),
             refusals: limits::RefusalSampler::new(&settings),

@@ -19,6 +19,7 @@ use contracts::services::{self, ICEBERG_CATALOG, ServiceDeclaration};
 use event_bus_control::ControlBus;
 use event_bus_data::DataBus;
 use kit::retention::Retention;
+use kit::moving::TenantTable;
 use kit::service::{Context, Service, StartError, Surface};
 use lakehouse::Bucket;
 
@@ -39,6 +40,10 @@ impl Service for IcebergCatalog {
 
     fn migrator(&self) -> Option<sqlx::migrate::Migrator> {
         Some(sqlx::migrate!())
+    }
+
+    fn tenant_tables(&self) -> &'static [TenantTable] {
+        const { &[TenantTable::rows("namespaces"), TenantTable::rows("tables"), TenantTable::rows("idempotency")] }
     }
 
     fn openapi(&self) -> utoipa::openapi::OpenApi {

@@ -24,6 +24,7 @@ use contracts::services::{self, ServiceDeclaration};
 use event_bus_control::ControlBus;
 use event_bus_data::DataBus;
 use kit::metrics::Metrics;
+use kit::moving::TenantTable;
 use kit::service::{Context, Service, StartError, Surface};
 use kit::tasks::Policy;
 use lakehouse::{Bucket, Catalog};
@@ -57,6 +58,10 @@ impl Service for IngestionReplication {
         Some(sqlx::migrate!())
     }
 
+    fn tenant_tables(&self) -> &'static [TenantTable] {
+        const { &[TenantTable::rows("sinks")] }
+    }
+
     fn openapi(&self) -> utoipa::openapi::OpenApi {
         api::describe()
     }
@@ -72,6 +77,8 @@ impl Service for IngestionReplication {
         context.relay(bus.clone())?;
         context.relay(control.clone())?;
         let consumer = bus.consumer(STREAMING_RECORD_ACCEPTED, PURPOSE)?;
+        context.settling.add(bus.clone());
+        context.settling.add(control.clone());
         let lag = Arc::new(bus.lag_meter(STREAMING_RECORD_ACCEPTED, PURPOSE)?);
         jobs::measure_lag(&context.tasks, &context.metrics, &lag);
         let lineage_seconds = settings.lineage_seconds;

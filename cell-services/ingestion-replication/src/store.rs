@@ -1,5 +1,6 @@
 //! The only SQL of this service.
 
+use contracts::TenantId;
 use kit::Scope;
 use kit::database::{DatabaseError, Tx};
 use sqlx::Row;
@@ -47,6 +48,20 @@ pub async fn topics(tx: &mut Tx) -> Result<Vec<String>, DatabaseError> {
 pub async fn put_topic(tx: &mut Tx, id: &str) -> Result<(), DatabaseError> {
     sqlx::query("insert into topics (id) values ($1) on conflict do nothing").bind(id).execute(&mut **tx).await?;
     Ok(())
+}
+
+/// Whether the stream's last commit was on a topic that this cell has never read: its tenant came here with it.
+pub async fn has_come_with(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    stream: Uuid,
+    topic_id: &str,
+) -> Result<bool, DatabaseError> {
+    let found = sqlx::query_scalar(
+        "select exists (select from sinks where tenant_id = $1 and stream_id = $2 and offsets ->> 'topic-id' = $3)
+            and not exists (select from topics where id = $3)",
+    );
+    Ok(found.bind(tenant.as_str()).bind(stream).bind(topic_id).fetch_one(&mut **tx).await?)
 }
 
 /// Notes that a stream has a table.

@@ -12,6 +12,7 @@ mod tests;
 use async_trait::async_trait;
 use contracts::services::{self, LINEAGE, ServiceDeclaration};
 use event_bus_data::DataBus;
+use kit::moving::TenantTable;
 use kit::service::{Context, Service, StartError, Surface};
 
 const DECLARATION: &ServiceDeclaration = services::declared(LINEAGE);
@@ -32,6 +33,10 @@ impl Service for Lineage {
         Some(sqlx::migrate!())
     }
 
+    fn tenant_tables(&self) -> &'static [TenantTable] {
+        const { &[TenantTable::rows("lineage_event"), TenantTable::rows("lineage_run"), TenantTable::rows("lineage_node"), TenantTable::rows("lineage_edge")] }
+    }
+
     fn openapi(&self) -> utoipa::openapi::OpenApi {
         api::describe()
     }
@@ -40,6 +45,7 @@ impl Service for Lineage {
         let database = context.database()?;
         let bus = DataBus::connect(&context.kafka, LINEAGE)?.watched(context.deliveries());
         events::start(&context.tasks, &bus, &database)?;
+        context.settling.add(bus);
         let (http, _) = api::routes().with_state(database).split_for_parts();
         Ok(Surface { http, flight: None })
     }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Statements of one tenant whose rows are being read at the same time.
+    /// Statements of one tenant that are bound, or whose rows are read, at the same time.
     pub tenant_statements: usize,
     /// Calls of one tenant per second, over time.
     pub tenant_rate: NonZeroU32,

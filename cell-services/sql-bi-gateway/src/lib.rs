@@ -19,6 +19,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use contracts::services::{self, ICEBERG_CATALOG, SQL_BI_GATEWAY, SQL_WAREHOUSING, ServiceDeclaration};
 use event_bus_data::DataBus;
+use kit::moving::TenantTable;
 use kit::service::{Context, Service, StartError, Surface};
 use lakehouse::{Bucket, Catalog};
 use query_engine::Engine;
@@ -47,6 +48,10 @@ impl Service for SqlEdge {
 
     fn migrator(&self) -> Option<sqlx::migrate::Migrator> {
         Some(sqlx::migrate!())
+    }
+
+    fn tenant_tables(&self) -> &'static [TenantTable] {
+        const { &[TenantTable::rows("statement")] }
     }
 
     fn openapi(&self) -> utoipa::openapi::OpenApi {

@@ -37,7 +37,7 @@ impl TenantLimits {
         self.rate.check_key(tenant).map_err(|until| Error::Rate(until.wait_time_from(self.clock.now())))
     }
 
-    /// A place for one running statement, kept until it is dropped.
+    /// A place for one statement that is bound or read, kept until it is dropped.
     pub fn statement(&self, tenant: &TenantId) -> Result<OwnedSemaphorePermit, Error> {
         let places = Arc::clone(
             self.running.lock().entry(tenant.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.statements))),

@@ -143,6 +143,8 @@ impl Backend for Edge {
     }
 
     async fn describe(&self, scope: &Scope, statement: &Statement) -> Result<Description, Problem> {
+        // To bind a statement costs more than most take to run: one that would be refused later is refused before.
+        let _place = self.limits.statement(&scope.tenant)?;
         match self.engine.describe(scope, statement).await {
             Ok(description) => Ok(description),
             Err(error) => {

@@ -21,6 +21,7 @@ use contracts::services::{self, ServiceDeclaration};
 use event_bus_control::ControlBus;
 use event_bus_data::DataBus;
 use kit::retention::Retention;
+use kit::moving::TenantTable;
 use kit::service::{Context, Service, StartError, Surface};
 
 use crate::config::Settings;
@@ -43,6 +44,10 @@ impl Service for Streaming {
         Some(sqlx::migrate!())
     }
 
+    fn tenant_tables(&self) -> &'static [TenantTable] {
+        const { &[TenantTable::rows("streams"), TenantTable::rows("stream_schemas"), TenantTable::rows("batches")] }
+    }
+
     fn openapi(&self) -> utoipa::openapi::OpenApi {
         api::describe()
     }
@@ -55,6 +60,7 @@ impl Service for Streaming {
         context.relay(bus.clone())?;
         context.relay(control.clone())?;
         events::follow_sink(&context.tasks, &control, database.clone())?;
+        context.settling.add(control);
         let kept = Duration::from_secs(3600 * u64::from(settings.batch_memory_hours));
         Retention { table: "batches", aged_by: "claimed_at", kept }.start(&context.tasks, &database);
         let accepted = context.metrics.counter("streaming_rows_accepted", "Rows acknowledged by the data bus");

@@ -50,6 +50,10 @@ impl ControlBus {
         Ok(ControlConsumer::new(self.jetstream.clone(), stream, consumer, self.deliveries.clone()))
     }
 
+    pub(crate) fn service(&self) -> &'static str {
+        self.service
+    }
+
     pub(crate) fn jetstream(&self) -> &Context {
         &self.jetstream
     }

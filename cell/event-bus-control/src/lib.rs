@@ -11,6 +11,7 @@ mod consumer;
 pub mod contract;
 mod error;
 mod publisher;
+mod settling;
 
 pub use connection::ControlBus;
 pub use consumer::{ControlConsumer, ControlDelivery};

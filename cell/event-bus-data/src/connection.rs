@@ -1,11 +1,13 @@
 //! How a service reaches the broker: SCRAM-SHA-512, its own principal.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::events::{self, Bus, EventDeclaration};
 use kit::deliveries::Deliveries;
 use kit::service::KafkaEndpoint;
+use parking_lot::Mutex;
 use rdkafka::ClientConfig;
 use serde::de::DeserializeOwned;
 
@@ -22,7 +24,13 @@ pub struct DataBus {
     pub(crate) service: &'static str,
     producer: DataProducer,
     pub(crate) deliveries: Deliveries,
+    /// Event and purpose of every group that has a member here.
+    pub(crate) groups: Arc<Mutex<Vec<(String, String)>>>,
+    pub(crate) meters: Meters,
 }
+
+/// By event and purpose.
+type Meters = Arc<Mutex<HashMap<(String, String), Arc<LagMeter>>>>;
 
 /// A record, and with it a batch, is given up after this long without an acknowledgement.
 pub(crate) const DELIVERY_DEADLINE: Duration = Duration::from_secs(30);
@@ -32,7 +40,14 @@ pub(crate) const MAX_RECORD_BYTES: usize = 1_000_000;
 impl DataBus {
     pub fn connect(endpoint: &KafkaEndpoint, service: &'static str) -> Result<Self, BusError> {
         let producer = DataProducer::new(&client_config(endpoint, service))?;
-        Ok(Self { endpoint: Arc::new(endpoint.clone()), service, producer, deliveries: Deliveries::default() })
+        Ok(Self {
+            endpoint: Arc::new(endpoint.clone()),
+            service,
+            producer,
+            deliveries: Deliveries::default(),
+            groups: Arc::default(),
+            meters: Arc::default(),
+        })
     }
 
     /// The same, its consumers seen.
@@ -47,6 +62,7 @@ impl DataBus {
     /// A member of group `<service>.<purpose>` on a declared event's topic.
     pub fn consumer(&self, event: &str, purpose: &str) -> Result<DataConsumer, BusError> {
         let event = declared(event)?;
+        self.groups.lock().push((event.name.to_owned(), purpose.to_owned()));
         DataConsumer::new(
             &client_config(&self.endpoint, self.service),
             event.name,

@@ -17,6 +17,7 @@ mod event_consumer;
 mod headers;
 mod producer;
 mod publisher;
+mod settling;
 mod topic_admin;
 
 pub use connection::DataBus;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use contracts::Generation;
+use contracts::{Generation, TenantId};
 use contracts::services::database_name;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
@@ -172,16 +172,41 @@ impl Database {
         Ok(tx)
     }
 
+    /// Begins a transaction in a tenant whose fence it raises to `generation`; refused if somebody newer was here.
+    pub(crate) async fn begin_fenced(&self, tenant: &TenantId, generation: Generation) -> Result<Tx, DatabaseError> {
+        let mut tx = self.begin_as(tenant.as_str()).await?;
+        let generation = i64::try_from(generation.0).unwrap_or(i64::MAX);
+        let required = raise_fence(&mut tx, tenant.as_str(), generation).await?;
+        if required > generation {
+            return Err(DatabaseError::Fenced { required: Generation(required.unsigned_abs()) });
+        }
+        Ok(tx)
+    }
+
+    /// Begins a transaction that sees the tenant's rows as they are at this moment, and changes nothing.
+    pub(crate) async fn begin_moment(&self, tenant: &TenantId) -> Result<Tx, DatabaseError> {
+        let mut inner = self.pool.begin().await?;
+        sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *inner).await?;
+        let mut tx = Tx { inner };
+        narrow(&mut tx, tenant.as_str()).await?;
+        Ok(tx)
+    }
+
     /// Begins a transaction of a job that works over all tenants.
     pub async fn begin_system(&self) -> Result<Tx, DatabaseError> {
         self.begin_as("*").await
     }
 
     async fn begin_as(&self, tenant: &str) -> Result<Tx, DatabaseError> {
-        let mut inner = self.pool.begin().await?;
-        sqlx::query("select set_config('cyto.tenant', $1, true)").bind(tenant).execute(&mut *inner).await?;
-        Ok(Tx { inner })
+        let mut tx = Tx { inner: self.pool.begin().await? };
+        narrow(&mut tx, tenant).await?;
+        Ok(tx)
     }
+}
+
+async fn narrow(tx: &mut Tx, tenant: &str) -> Result<(), DatabaseError> {
+    sqlx::query("select set_config('cyto.tenant', $1, true)").bind(tenant).execute(&mut **tx).await?;
+    Ok(())
 }
 
 /// Where the fence stands, held there to the end of the transaction, if that is at `generation` or

@@ -14,6 +14,7 @@ pub mod feeds;
 pub mod http;
 pub mod inbox;
 pub mod metrics;
+pub mod moving;
 pub mod nature;
 pub mod outbox;
 mod patience;

@@ -80,6 +80,11 @@ impl Peers {
         Ok(client)
     }
 
+    /// The HTTP client of a service of another cell, where tenancy says that it is.
+    pub fn elsewhere(&self, cell: &CellId, service: &str, address: SocketAddr) -> Result<PeerHttp, PeerError> {
+        PeerHttp::new(&self.0.identity, &server_name(cell.as_str(), service), address)
+    }
+
     /// A lazy HTTP/2 channel to a service's Flight port.
     pub fn channel(&self, service: &str) -> Result<Channel, PeerError> {
         let target = Self::declaration(service)?;

@@ -39,6 +39,8 @@ impl Fault for Misdirected {
 #[serde(rename_all = "snake_case")]
 pub enum Known {
     Here(Generation),
+    /// Here at `generation` for what its last requests left behind; let in again elsewhere, at `next`.
+    Leaving { generation: Generation, next: Generation },
     /// Not here at this generation or an older one.
     Away(Generation),
 }
@@ -46,7 +48,7 @@ pub enum Known {
 impl Known {
     fn generation(self) -> Generation {
         match self {
-            Known::Here(generation) | Known::Away(generation) => generation,
+            Known::Here(generation) | Known::Away(generation) | Known::Leaving { next: generation, .. } => generation,
         }
     }
 
@@ -54,6 +56,7 @@ impl Known {
     fn gone(self) -> Self {
         match self {
             Known::Here(generation) => Known::Away(Generation(generation.0.saturating_add(1))),
+            Known::Leaving { next, .. } => Known::Away(next),
             away @ Known::Away(_) => away,
         }
     }
@@ -88,17 +91,24 @@ impl Placements {
 
     /// Takes the list of all who live here in the place of what was known. A list that has lost too many of them is
     /// refused whole.
-    pub fn replace(&self, listed: HashMap<TenantId, Generation>) -> Result<(), ApplyError> {
+    pub fn replace(
+        &self,
+        listed: HashMap<TenantId, Generation>,
+        leaving: &HashMap<TenantId, Generation>,
+    ) -> Result<(), ApplyError> {
         let mut known = self.known.write();
-        let here = known.iter().filter(|(_, known)| matches!(known, Known::Here(_)));
+        let here = known.iter().filter(|(_, known)| !matches!(known, Known::Away(_)));
         let (had, lost) =
             here.fold((0, 0), |(had, lost), (tenant, _)| (had + 1, lost + usize::from(!listed.contains_key(tenant))));
         plausible(had, lost)?;
         for (tenant, generation) in &listed {
-            if let Some(had) = known.get(tenant)
-                && had.generation() > *generation
-            {
-                return Err(ApplyError::Backwards { tenant: tenant.clone(), have: had.generation(), got: *generation });
+            let have = match known.get(tenant) {
+                Some(Known::Leaving { generation, .. }) => *generation,
+                Some(had) => had.generation(),
+                None => continue,
+            };
+            if have > *generation {
+                return Err(ApplyError::Backwards { tenant: tenant.clone(), have, got: *generation });
             }
         }
         for (tenant, known) in known.iter_mut() {
@@ -106,7 +116,10 @@ impl Placements {
                 *known = known.gone();
             }
         }
-        known.extend(listed.into_iter().map(|(tenant, generation)| (tenant, Known::Here(generation))));
+        known.extend(listed.into_iter().map(|(tenant, generation)| match leaving.get(&tenant) {
+            Some(next) => (tenant, Known::Leaving { generation, next: *next }),
+            None => (tenant, Known::Here(generation)),
+        }));
         Ok(())
     }
 
@@ -117,6 +130,11 @@ impl Placements {
         let new = match place {
             Place::Here { generation } => Known::Here(generation),
             Place::Elsewhere { generation } => Known::Away(generation),
+            Place::Leaving { generation: next } => match had {
+                Some(Known::Here(generation)) => Known::Leaving { generation, next },
+                Some(leaving @ Known::Leaving { .. }) => leaving,
+                Some(Known::Away(_)) | None => Known::Away(next),
+            },
             Place::Gone => match had {
                 Some(had) => had.gone(),
                 None => return,
@@ -140,7 +158,9 @@ impl Placements {
         }
         match known {
             Some(Known::Here(required)) if required > generation => Err(Misdirected::Stale { required }),
-            Some(Known::Away(required)) if required >= generation => Err(Misdirected::Elsewhere { required }),
+            Some(Known::Away(required) | Known::Leaving { next: required, .. }) if required >= generation => {
+                Err(Misdirected::Elsewhere { required })
+            }
             _ => Ok(()),
         }
     }
@@ -148,9 +168,14 @@ impl Placements {
     /// The generation a service of this cell acts at for its own work in a tenant.
     pub fn generation(&self, tenant: &TenantId) -> Option<Generation> {
         match self.known.read().get(tenant) {
-            Some(Known::Here(generation)) => Some(*generation),
+            Some(Known::Here(generation) | Known::Leaving { generation, .. }) => Some(*generation),
             _ => None,
         }
+    }
+
+    /// Whether requests of the tenant are let in, as far as this cell has heard.
+    pub fn lets_in(&self, tenant: &TenantId) -> bool {
+        matches!(self.known.read().get(tenant), Some(Known::Here(_)))
     }
 }
 
@@ -170,6 +195,10 @@ mod tests {
         let placements = Placements::new(CellId::new("here").unwrap());
         placements.change(acme(), place);
         placements
+    }
+
+    fn replace(placements: &Placements, listed: HashMap<TenantId, Generation>) -> Result<(), ApplyError> {
+        placements.replace(listed, &HashMap::new())
     }
 
     fn admit(placements: &Placements, cell: &str, generation: u64) -> Result<(), Misdirected> {
@@ -202,6 +231,25 @@ mod tests {
     }
 
     #[test]
+    fn a_tenant_that_is_leaving_is_let_in_no_more_and_its_jobs_go_on() {
+        let placements = placements(Place::Here { generation: Generation(5) });
+        placements.change(acme(), Place::Leaving { generation: Generation(7) });
+        assert_eq!(admit(&placements, "here", 5), Err(Misdirected::Elsewhere { required: Generation(7) }));
+        assert_eq!((placements.lets_in(&acme()), placements.generation(&acme())), (false, Some(Generation(5))));
+        placements.change(acme(), Place::Here { generation: Generation(5) });
+        assert!(!placements.lets_in(&acme()), "what was said before takes nothing back");
+        placements.change(acme(), Place::Elsewhere { generation: Generation(7) });
+        assert_eq!((placements.lets_in(&acme()), placements.generation(&acme())), (false, None));
+        placements.change(acme(), Place::Here { generation: Generation(9) });
+        assert!(placements.lets_in(&acme()));
+        let one = |generation| HashMap::from([(acme(), Generation(generation))]);
+        placements.replace(one(9), &one(11)).unwrap();
+        assert!(!placements.lets_in(&acme()));
+        placements.replace(one(9), &one(11)).unwrap();
+        assert_eq!(placements.generation(&acme()), Some(Generation(9)));
+    }
+
+    #[test]
     fn a_change_that_a_list_was_ahead_of_takes_nothing_back() {
         let placements = placements(Place::Here { generation: Generation(5) });
         placements.change(acme(), Place::Elsewhere { generation: Generation(4) });
@@ -213,8 +261,8 @@ mod tests {
     fn a_list_replaces_what_is_known_and_remembers_who_left() {
         let placements = Placements::new(CellId::new("here").unwrap());
         let listed = |from: u64, generation: u64| (from..100).map(|n| (tenant(n), Generation(generation))).collect();
-        placements.replace(listed(0, 7)).unwrap();
-        placements.replace(listed(1, 8)).unwrap();
+        replace(&placements, listed(0, 7)).unwrap();
+        replace(&placements, listed(1, 8)).unwrap();
         assert_eq!(placements.generation(&tenant(0)), None);
         assert_eq!(placements.generation(&tenant(1)), Some(Generation(8)));
         let here = CellId::new("here").unwrap();
@@ -228,11 +276,11 @@ mod tests {
     fn a_list_that_is_older_or_has_lost_its_tenants_is_refused_whole() {
         let placements = Placements::new(CellId::new("here").unwrap());
         let listed = |to: u64, generation: u64| (0..to).map(|n| (tenant(n), Generation(generation))).collect();
-        placements.replace(listed(100, 7)).unwrap();
+        replace(&placements, listed(100, 7)).unwrap();
         let before = placements.known();
-        assert!(matches!(placements.replace(listed(100, 6)), Err(ApplyError::Backwards { .. })));
-        assert!(matches!(placements.replace(listed(80, 7)), Err(ApplyError::Implausible { had: 100, lost: 20 })));
-        assert!(placements.replace(HashMap::new()).is_err());
+        assert!(matches!(replace(&placements, listed(100, 6)), Err(ApplyError::Backwards { .. })));
+        assert!(matches!(replace(&placements, listed(80, 7)), Err(ApplyError::Implausible { had: 100, lost: 20 })));
+        assert!(replace(&placements, HashMap::new()).is_err());
         assert_eq!(placements.known(), before);
     }
 }

@@ -16,6 +16,7 @@ use crate::database::Database;
 use crate::deliveries::Deliveries;
 use crate::fault::{self, Fault};
 use crate::metrics::{Metrics, OutboxLabels};
+use crate::moving::{Settling, TenantTable};
 use crate::outbox::{self, Publisher};
 use crate::peers::Peers;
 use crate::placements::Placements;
@@ -71,6 +72,10 @@ pub trait Service: Send + Sync {
     fn migrator(&self) -> Option<Migrator> {
         None
     }
+    /// Its tables of tenants, parents before children: what leaves with a tenant that moves.
+    fn tenant_tables(&self) -> &'static [TenantTable] {
+        &[]
+    }
     fn openapi(&self) -> utoipa::openapi::OpenApi;
     async fn start(&self, context: Context) -> Result<Surface, StartError>;
 }
@@ -123,6 +128,8 @@ pub struct Context {
     pub admission: Option<Arc<Admission>>,
     /// Generation of each tenant of this cell, for jobs.
     pub placements: Arc<Placements>,
+    /// What of this service works on after a request has been answered.
+    pub settling: Settling,
     pub metrics: Metrics,
     pub tracer: Tracer,
     /// `[services.<name>]` of the configuration.

@@ -19,6 +19,9 @@ use crate::{Error, Result};
 
 /// Batches computed ahead of the reader.
 const AHEAD: usize = 2;
+/// A long statement keeps its thread for a whole batch. With more threads than cores it is the kernel that shares
+/// the cores, and it lets a short statement, which has slept, go first.
+const THREADS_PER_CORE: usize = 8;
 
 /// Threads of their own for planning and execution.
 #[derive(Debug)]
@@ -28,9 +31,9 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    pub fn start(threads: usize) -> Result<Self> {
+    pub fn start(cores: usize) -> Result<Self> {
         let runtime = Builder::new_multi_thread()
-            .worker_threads(threads.max(1))
+            .worker_threads(cores.max(1) * THREADS_PER_CORE)
             .thread_name("query")
             .enable_all()
             .build()

@@ -11,7 +11,14 @@ use crate::{CellId, Generation, TenantId};
 pub enum PlacementLine {
     /// A piece of the list of all that live here at `version`. The one marked `last` completes it, and it
     /// replaces what the reader holds.
-    Tenants { version: u64, tenants: Vec<(TenantId, Generation)>, last: bool },
+    Tenants {
+        version: u64,
+        tenants: Vec<(TenantId, Generation)>,
+        /// Those of them that are leaving, and the generation at which they are entered again.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        leaving: Vec<(TenantId, Generation)>,
+        last: bool,
+    },
     /// `after` is the version of the line before; changes that do not concern the cell lie in between.
     Changed { version: u64, after: u64, tenant: TenantId, place: Place },
     /// The reader has heard everything that concerns it up to `version`. Sent every 5 s, so that it knows
@@ -25,6 +32,8 @@ pub enum PlacementLine {
 pub enum Place {
     Here { generation: Generation },
     Elsewhere { generation: Generation },
+    /// Still here, for what its last requests left behind; entered again at `generation`, elsewhere.
+    Leaving { generation: Generation },
     Gone,
 }
 
@@ -37,6 +46,9 @@ pub fn place_in(cell: &CellId, change: &Change) -> Option<(TenantId, Place)> {
             Some((route.tenant.clone(), place))
         }
         Change::TenantRemoved { tenant } => Some((tenant.clone(), Place::Gone)),
+        Change::TenantLeaving { tenant, generation } => {
+            Some((tenant.clone(), Place::Leaving { generation: *generation }))
+        }
         Change::CellUpserted { .. }
         | Change::CellRemoved { .. }
         | Change::TierUpserted { .. }

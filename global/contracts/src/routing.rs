@@ -51,6 +51,8 @@ pub enum Change {
     TierRemoved { tier: TierId },
     TenantPlaced { route: Route },
     TenantRemoved { tenant: TenantId },
+    /// Its cell lets in nothing of it any more; it is entered again where it is placed at `generation` or above.
+    TenantLeaving { tenant: TenantId, generation: Generation },
 }
 
 /// Routes in one line of a table: a line is short enough to be held, and long enough to be worth its framing.
@@ -151,6 +153,8 @@ impl Table {
             Change::TenantRemoved { tenant } => {
                 self.routes.remove(tenant);
             }
+            // Where it lives is as before.
+            Change::TenantLeaving { .. } => {}
         }
         self.version = version;
         Ok(())

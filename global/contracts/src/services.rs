@@ -33,7 +33,8 @@ pub struct ServiceDeclaration {
     pub flight_port: Option<u16>,
     /// Whether it owns a Postgres database (named by [`database_name`]).
     pub database: bool,
-    /// Services of the same cell that may open a connection to it. `router` is the router.
+    /// Services of the same cell that may open a connection to it. `router` is the router, `global` the global plane,
+    /// and the service's own name stands for the same service of every other cell.
     pub callers: &'static [&'static str],
     /// Path prefixes of the cell's HTTP surface that lead to it; the longest match wins.
     pub paths: &'static [&'static str],
@@ -50,6 +51,7 @@ pub const SQL_WAREHOUSING: &str = "sql-warehousing";
 pub const SQL_BI_GATEWAY: &str = "sql-bi-gateway";
 pub const LINEAGE: &str = "lineage";
 pub const AUDIT: &str = "audit";
+pub const TENANT_MOVE: &str = "tenant-move";
 
 pub const SERVICES: &[ServiceDeclaration] = &[
     ServiceDeclaration {
@@ -58,7 +60,7 @@ pub const SERVICES: &[ServiceDeclaration] = &[
         http_port: 8080,
         flight_port: None,
         database: true,
-        callers: &[ROUTER],
+        callers: &[ROUTER, TENANT_MOVE],
         paths: &[],
     },
     ServiceDeclaration {
@@ -67,7 +69,7 @@ pub const SERVICES: &[ServiceDeclaration] = &[
         http_port: 50121,
         flight_port: None,
         database: true,
-        callers: &[GATEWAY, INGESTION_REPLICATION],
+        callers: &[GATEWAY, INGESTION_REPLICATION, TENANT_MOVE],
         paths: &["/api/v1/streams"],
     },
     ServiceDeclaration {
@@ -76,7 +78,7 @@ pub const SERVICES: &[ServiceDeclaration] = &[
         http_port: 50090,
         flight_port: None,
         database: true,
-        callers: &[GATEWAY],
+        callers: &[GATEWAY, TENANT_MOVE],
         paths: &["/api/v1/sinks"],
     },
     ServiceDeclaration {
@@ -85,7 +87,7 @@ pub const SERVICES: &[ServiceDeclaration] = &[
         http_port: 50078,
         flight_port: None,
         database: true,
-        callers: &[GATEWAY],
+        callers: &[GATEWAY, TENANT_MOVE],
         paths: &["/api/v1/datasets"],
     },
     ServiceDeclaration {
@@ -94,7 +96,7 @@ pub const SERVICES: &[ServiceDeclaration] = &[
         http_port: 50118,
         flight_port: None,
         database: true,
-        callers: &[GATEWAY, INGESTION_REPLICATION, DATASET, SQL_WAREHOUSING, SQL_BI_GATEWAY],
+        callers: &[GATEWAY, INGESTION_REPLICATION, DATASET, SQL_WAREHOUSING, SQL_BI_GATEWAY, TENANT_MOVE],
         paths: &["/iceberg"],
     },
     ServiceDeclaration {
@@ -103,7 +105,7 @@ pub const SERVICES: &[ServiceDeclaration] = &[
         http_port: 50124,
         flight_port: Some(50123),
         database: false,
-        callers: &[SQL_BI_GATEWAY, DATASET],
+        callers: &[SQL_BI_GATEWAY, DATASET, TENANT_MOVE],
         paths: &[],
     },
     ServiceDeclaration {
@@ -112,7 +114,7 @@ pub const SERVICES: &[ServiceDeclaration] = &[
         http_port: 50134,
         flight_port: Some(50133),
         database: true,
-        callers: &[ROUTER, GATEWAY],
+        callers: &[ROUTER, GATEWAY, TENANT_MOVE],
         paths: &["/api/v1/sql"],
     },
     ServiceDeclaration {
@@ -121,7 +123,7 @@ pub const SERVICES: &[ServiceDeclaration] = &[
         http_port: 50083,
         flight_port: None,
         database: true,
-        callers: &[GATEWAY],
+        callers: &[GATEWAY, TENANT_MOVE],
         paths: &["/api/v1/lineage"],
     },
     ServiceDeclaration {
@@ -130,8 +132,17 @@ pub const SERVICES: &[ServiceDeclaration] = &[
         http_port: 50070,
         flight_port: None,
         database: true,
-        callers: &[GATEWAY],
+        callers: &[GATEWAY, TENANT_MOVE],
         paths: &["/api/v1/audit"],
+    },
+    ServiceDeclaration {
+        name: TENANT_MOVE,
+        plane: Plane::Control,
+        http_port: 50060,
+        flight_port: None,
+        database: false,
+        callers: &[GLOBAL, TENANT_MOVE],
+        paths: &[],
     },
 ];
 
@@ -223,7 +234,8 @@ mod tests {
     fn callers_are_services_that_exist() {
         for service in SERVICES {
             for caller in service.callers {
-                assert!(*caller == ROUTER || find(caller).is_some(), "{} is called by unknown {caller}", service.name);
+                let known = [ROUTER, GLOBAL].contains(caller) || find(caller).is_some();
+                assert!(known, "{} is called by unknown {caller}", service.name);
             }
         }
     }

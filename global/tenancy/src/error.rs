@@ -29,8 +29,14 @@ pub enum Error {
     CellInUse,
     #[error("the tier still has tenants")]
     TierInUse,
-    #[error("tenants cannot move between cells yet")]
+    #[error("the tenant lives in another cell; a move leads there, not a placement")]
     NoMoves,
+    #[error("the tenant is being moved")]
+    Moving,
+    #[error("the move is past its fence: it can only go on")]
+    PastTheFence,
+    #[error("the move has been led on by somebody else")]
+    Overtaken,
     #[error("the table cannot be put by for its readers")]
     Spool(#[source] std::io::Error),
     #[error("too many readers of the feed")]
@@ -79,7 +85,10 @@ impl Fault for Error {
             Error::NotFound(_) => Kind::NotFound,
             Error::Exists(_) => Kind::Conflict,
             Error::Invalid(_) => Kind::Invalid,
-            Error::Placement(_) | Error::CellInUse | Error::TierInUse | Error::NoMoves => Kind::Precondition,
+            Error::Placement(_) | Error::CellInUse | Error::TierInUse | Error::NoMoves | Error::PastTheFence => {
+                Kind::Precondition
+            }
+            Error::Moving | Error::Overtaken => Kind::Conflict,
             Error::TooManyReaders => Kind::TooMany,
             Error::NotWriter => Kind::Unavailable,
             Error::Database(error) => error.kind(),
@@ -100,6 +109,9 @@ impl Fault for Error {
             Error::CellInUse => "tenancy/cell-in-use",
             Error::TierInUse => "tenancy/tier-in-use",
             Error::NoMoves => "tenancy/no-moves",
+            Error::Moving => "tenancy/moving",
+            Error::PastTheFence => "tenancy/past-the-fence",
+            Error::Overtaken => "tenancy/overtaken",
             Error::TooManyReaders => "tenancy/too-many-readers",
             Error::NotWriter => "tenancy/not-writer",
             Error::Database(error) if error.kind() == Kind::Unavailable => "tenancy/unavailable",

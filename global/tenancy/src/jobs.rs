@@ -1,10 +1,12 @@
 //! Reconcilers: the election, and the routing feed's wake-ups.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kit::tasks::Tasks;
 use sqlx::postgres::PgListener;
 
+use crate::leading::{self, Cells};
 use crate::Tenancy;
 use crate::error::Error;
 use crate::store::routing;
@@ -29,4 +31,11 @@ async fn listen(tenancy: &Tenancy) -> Result<(), Error> {
 pub fn spawn(tenancy: &Tenancy, tasks: &Tasks) {
     tasks.every("tenancy: election", PAUSE, tenancy, |t| async move { t.0.election.hold(&t.0.pool).await });
     tasks.every("tenancy: notifications", PAUSE, tenancy, |t| async move { listen(&t).await });
+}
+
+pub fn lead(tenancy: &Tenancy, tasks: &Tasks, cells: Arc<dyn Cells>) {
+    let own = (tenancy.clone(), cells, tasks.clone());
+    tasks.every("tenancy: moves", PAUSE, &own, |(tenancy, cells, tasks)| async move {
+        leading::look(&tenancy, &cells, &tasks).await
+    });
 }

@@ -9,6 +9,8 @@ mod domain;
 mod election;
 mod error;
 mod jobs;
+mod leading;
+mod movers;
 mod ops;
 mod store;
 #[cfg(test)]
@@ -22,13 +24,16 @@ use kit::database::DatabaseError;
 use kit::tasks::Tasks;
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 pub use api::{internal_router, openapi, router};
 pub use config::Settings;
 pub use error::Error;
+pub use leading::{Cells, Refused, Request};
+pub use movers::Movers;
 
 use election::Election;
+use leading::Led;
 use ops::spool::Spools;
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
@@ -55,6 +60,9 @@ struct Parts {
     routing_head: watch::Sender<u64>,
     feed_readers: Arc<Semaphore>,
     spools: Spools,
+    /// Moves that this process leads, and a wake-up for new ones.
+    led: Led,
+    moves_wanted: Notify,
 }
 
 /// The service; clones share everything.
@@ -71,8 +79,18 @@ impl Tenancy {
     pub fn new(pool: PgPool, settings: Settings, signer: Arc<dyn Signer>) -> Self {
         let feed_readers = Arc::new(Semaphore::new(settings.max_feed_readers));
         let (election, routing_head) = (Election::default(), watch::Sender::new(0));
-        let spools = Spools::default();
-        Self(Arc::new(Parts { pool, settings, signer, election, routing_head, feed_readers, spools }))
+        let (spools, led, moves_wanted) = (Spools::default(), Led::default(), Notify::new());
+        Self(Arc::new(Parts {
+            pool,
+            settings,
+            signer,
+            election,
+            routing_head,
+            feed_readers,
+            spools,
+            led,
+            moves_wanted,
+        }))
     }
 
     /// Brings the database up to this build.
@@ -90,6 +108,11 @@ impl Tenancy {
         ops::contracts::publish(self).await?;
         jobs::spawn(self, tasks);
         Ok(())
+    }
+
+    /// Leads the moves of tenants, while this process is the writer.
+    pub fn lead(&self, tasks: &Tasks, cells: Arc<dyn Cells>) {
+        jobs::lead(self, tasks, cells);
     }
 
     /// Whether this process may change placements.

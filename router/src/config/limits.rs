@@ -38,6 +38,10 @@ pub struct Limits {
     pub cell_wait_ms: u64,
     /// Longest wait for a placement that a cell has already heard of, in milliseconds.
     pub placement_ms: u64,
+    /// Longest wait for a tenant that is between two cells, in milliseconds.
+    pub arrival_ms: u64,
+    /// Requests that wait for such a tenant at the same time; further ones are refused.
+    pub held_requests: usize,
     /// Longest silence of a cell, or of a client that is sending its body.
     pub stream_idle_seconds: u64,
     /// Requests under way, of all tenants together, above which each is held to its share.
@@ -77,6 +81,8 @@ impl Default for Limits {
             connect_seconds: 3,
             cell_wait_ms: 5_000,
             placement_ms: 500,
+            arrival_ms: 15_000,
+            held_requests: 10_000,
             stream_idle_seconds: 300,
             concurrent_requests: 10_000,
             tenant: TenantLimits::default(),
@@ -134,12 +140,15 @@ impl Limits {
     pub fn placement(&self) -> Duration {
         Duration::from_millis(self.placement_ms)
     }
+    pub fn arrival(&self) -> Duration {
+        Duration::from_millis(self.arrival_ms)
+    }
     pub fn stream_idle(&self) -> Duration {
         Duration::from_secs(self.stream_idle_seconds)
     }
 
     /// Every number with the least and the most it may be.
-    pub(super) fn ranges(&self) -> [(&'static str, u64, u64, u64); 12] {
+    pub(super) fn ranges(&self) -> [(&'static str, u64, u64, u64); 14] {
         [
             ("limits.header_bytes", self.header_bytes as u64, 1024, 1024 * 1024),
             ("limits.header_seconds", self.header_seconds, 1, 300),
@@ -151,6 +160,8 @@ impl Limits {
             ("limits.connect_seconds", self.connect_seconds, 1, 60),
             ("limits.cell_wait_ms", self.cell_wait_ms, 0, 60_000),
             ("limits.placement_ms", self.placement_ms, 1, 60_000),
+            ("limits.arrival_ms", self.arrival_ms, 1, 300_000),
+            ("limits.held_requests", self.held_requests as u64, 1, 1_000_000),
             ("limits.stream_idle_seconds", self.stream_idle_seconds, 1, 86_400),
             ("limits.concurrent_requests", self.concurrent_requests as u64, 1, 1_000_000),
         ]

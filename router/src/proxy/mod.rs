@@ -3,6 +3,7 @@
 mod answer;
 mod entering;
 mod exchange;
+mod moving;
 mod probe;
 mod record;
 mod repeating;
@@ -35,6 +36,7 @@ use crate::token::TokenError;
 
 pub use exchange::Exchange;
 use exchange::Turn;
+pub use moving::Arrivals;
 pub use probe::handshake;
 pub use upstream::Peers;
 pub use waiting::WaitingRoom;
@@ -60,6 +62,7 @@ pub struct Shared {
     pub peers: Peers,
     pub waiting: Arc<WaitingRoom>,
     pub retries: Retries,
+    pub arrivals: Arrivals,
     pub in_flight: Arc<InFlight>,
     pub access_log: AccessLog,
     pub tracer: Tracer,
@@ -104,7 +107,10 @@ impl Proxy {
         let Some(tried) = exchange.placement() else { return Err(Refusal::Internal) };
         let knowledge = &self.shared.knowledge;
         if let Some(required) = required.filter(|required| *required > tried.generation) {
-            if !knowledge.reach(&tried.tenant, required, self.shared.limits.placement()).await {
+            let limits = &self.shared.limits;
+            let is_leaving = knowledge.view().leaving(&tried.tenant).is_some();
+            let patience = if is_leaving { limits.arrival() } else { limits.placement() };
+            if !knowledge.reach(&tried.tenant, required, patience).await {
                 return Err(Refusal::Moving);
             }
         } else if knowledge.view().by_tenant(&tried.tenant).is_some_and(|seat| seat.generation == tried.generation) {
@@ -145,7 +151,10 @@ impl ProxyHttp for Proxy {
         }
         let decided = match self.refusal_by_size(session) {
             Some(refusal) => Err(refusal),
-            None => self.judge(session, repaired).await,
+            None => match self.judge(session, repaired).await {
+                Ok(Destination::Cell(placement)) => self.arrived(session, repaired, placement).await,
+                decided => decided,
+            },
         };
         match decided.and_then(|destination| self.enter(session, destination, exchange)) {
             Ok(()) => {}

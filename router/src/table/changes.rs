@@ -31,6 +31,10 @@ impl View {
                     self.forget(&old);
                     self.routes.insert(tenant.clone(), None);
                 }
+                self.leaving.remove(tenant);
+            }
+            Change::TenantLeaving { tenant, generation } => {
+                self.leaving.insert(tenant.clone(), *generation);
             }
         }
         self.version = version;
@@ -87,6 +91,9 @@ impl View {
         let shared = Arc::new(route.clone());
         for host in &route.hosts {
             self.hosts.insert(host.clone(), Some(Arc::clone(&shared)));
+        }
+        if self.leaving.get(&tenant).is_some_and(|entered_at| *entered_at <= route.generation) {
+            self.leaving.remove(&tenant);
         }
         self.routes.insert(tenant, Some(shared));
         self.tenants += 1;

@@ -94,6 +94,9 @@ pub struct View {
     routes: imbl::HashMap<TenantId, Option<Arc<Route>>>,
     /// Every host that such a tenant had or has.
     hosts: imbl::HashMap<String, Option<Arc<Route>>>,
+    /// Tenants between two cells, and the generation at which they are entered again. Not packed: a router that begins
+    /// anew hears of it from the cell.
+    leaving: imbl::HashMap<TenantId, Generation>,
     tenants: u64,
 }
 
@@ -157,7 +160,8 @@ impl View {
         if self.version == self.packed.version() {
             return Ok(self.clone());
         }
-        Self::of(self.version, self.cells().cloned(), self.tiers().cloned(), self.routes())
+        let packed = Self::of(self.version, self.cells().cloned(), self.tiers().cloned(), self.routes())?;
+        Ok(Self { leaving: self.leaving.clone(), ..packed })
     }
 
     /// What lies on disk for the table as it was packed.
@@ -207,6 +211,11 @@ impl View {
             Some(changed) => changed.as_deref().map(Seat::of),
             None => self.packed.by_tenant(tenant.as_str()).map(Seat::packed),
         }
+    }
+
+    /// The generation at which a tenant that has left its cell is entered again.
+    pub fn leaving(&self, tenant: &TenantId) -> Option<Generation> {
+        self.leaving.get(tenant).copied()
     }
 
     /// All that is known of a tenant.

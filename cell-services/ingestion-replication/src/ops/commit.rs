@@ -21,7 +21,7 @@ use super::Sink;
 use super::tables::belongs;
 use crate::decode::{Decoded, decode};
 use crate::domain::OFFSETS_PROPERTY;
-use crate::domain::progress::{Plan, Progress, Topic};
+use crate::domain::progress::{Plan, Progress, ProgressError, Topic};
 use crate::domain::round::StreamRows;
 use crate::error::Error;
 
@@ -156,7 +156,7 @@ impl Work<'_> {
             return Err(Error::TableTaken);
         }
         let property = table.metadata.properties().get(OFFSETS_PROPERTY).map(String::as_str);
-        let progress = Progress::of_table(property, STREAMING_RECORD_ACCEPTED, self.topic)?;
+        let progress = self.progress(property).await?;
         let plan = Plan::of(&self.rows.places, &progress);
         let schema_id = table.metadata.current_schema_id();
         if let Some(old) = attempts.last.take_if(|p| p.plan != plan || p.schema_id != schema_id) {
@@ -175,6 +175,21 @@ impl Work<'_> {
             properties: HashMap::from([(OFFSETS_PROPERTY.to_owned(), text)]),
         };
         Ok(Some(append(&self.bucket, table, prepared.written.files.clone(), extra).await?))
+    }
+
+    /// How far the table is; one on another cell's topic has come from there with its tenant.
+    async fn progress(&self, property: Option<&str>) -> Result<Progress, Error> {
+        let read = Progress::of_table(property, STREAMING_RECORD_ACCEPTED, self.topic);
+        match (read, property) {
+            (Err(ProgressError::OtherTopic(id)), Some(text)) => {
+                if self.sink.journal.has_come_with(&self.rows.tenant, self.stream, &id).await? {
+                    Ok(Progress::of_arrived(text, STREAMING_RECORD_ACCEPTED, self.topic)?)
+                } else {
+                    Err(ProgressError::OtherTopic(id).into())
+                }
+            }
+            (read, _) => Ok(read?),
+        }
     }
 
     /// Decodes and writes. Rows that cannot be decoded are in the dead letters before the table's

@@ -5,7 +5,7 @@ use contracts::envelope::event_id;
 use contracts::events::{
     LINEAGE_RUN_EVENT, LineageDataset, LineageRunEvent, SINK_COMMITTED, STREAMING_RECORD_ACCEPTED, SinkCommitted,
 };
-use contracts::{CellId, services};
+use contracts::{CellId, TenantId, services};
 use kit::database::{Database, Tx};
 use kit::{Scope, outbox};
 use uuid::Uuid;
@@ -24,6 +24,8 @@ pub trait Journal: Send + Sync {
     /// A commit whose record was lost in a crash is recorded when its rows come again, because the
     /// snapshot is not the one recorded.
     async fn committed(&self, scope: &Scope, stream: Uuid, outcome: &Outcome) -> Result<(), Error>;
+    /// Whether the stream has come from a cell in which this topic was read.
+    async fn has_come_with(&self, tenant: &TenantId, stream: Uuid, topic_id: &str) -> Result<bool, Error>;
     /// Counts rows that were given up with their whole table; nothing for a stream that has no sink.
     async fn given_up(&self, scope: &Scope, stream: Uuid, rows: u64) -> Result<(), Error>;
 }
@@ -62,6 +64,11 @@ impl Journal for Ledger {
         }
         tx.commit().await?;
         Ok(())
+    }
+
+    async fn has_come_with(&self, tenant: &TenantId, stream: Uuid, topic_id: &str) -> Result<bool, Error> {
+        let mut tx = self.database.begin_system().await?;
+        Ok(store::has_come_with(&mut tx, tenant, stream, topic_id).await?)
     }
 
     async fn given_up(&self, scope: &Scope, stream: Uuid, rows: u64) -> Result<(), Error> {

@@ -36,6 +36,8 @@ struct Heard {
     version: u64,
     /// The list that is coming in.
     listed: HashMap<TenantId, Generation>,
+    /// Those of them that are leaving.
+    leaving: HashMap<TenantId, Generation>,
 }
 
 /// The copy on disk.
@@ -57,10 +59,12 @@ impl Heard {
 
     fn step(&mut self, line: PlacementLine) -> Result<(), FeedError> {
         match line {
-            PlacementLine::Tenants { version, tenants, last } => {
+            PlacementLine::Tenants { version, tenants, leaving, last } => {
                 self.listed.extend(tenants);
+                self.leaving.extend(leaving);
                 if last {
-                    self.placements.replace(std::mem::take(&mut self.listed))?;
+                    let (listed, leaving) = (std::mem::take(&mut self.listed), std::mem::take(&mut self.leaving));
+                    self.placements.replace(listed, &leaving)?;
                     self.version = version;
                 }
             }
@@ -85,7 +89,7 @@ impl Feeding {
         let held: Option<Stored> = snapshot.load(|_| true);
         let version = held.as_ref().map_or(0, |held| held.version);
         placements.restore(held.map(|held| held.tenants).unwrap_or_default());
-        let heard = Heard { placements, version, listed: HashMap::new() };
+        let heard = Heard { placements, version, listed: HashMap::new(), leaving: HashMap::new() };
         Ok(Self { global, snapshot, heard, stored: version, store_at: Instant::now() })
     }
 
@@ -137,6 +141,7 @@ impl Feed for Feeding {
             path.push_str(&format!("?since={}", self.heard.version));
         }
         self.heard.listed.clear();
+        self.heard.leaving.clear();
         let response = self.global.plain(Method::GET, &path).send().await?.error_for_status()?;
         let outcome = self.read(Lines::new(response)).await;
         self.store().await?;
@@ -152,7 +157,7 @@ mod tests {
 
     fn heard() -> Heard {
         let placements = Placements::new(CellId::new("here").unwrap());
-        Heard { placements, version: 0, listed: HashMap::new() }
+        Heard { placements, version: 0, listed: HashMap::new(), leaving: HashMap::new() }
     }
 
     fn tenant(name: &str) -> TenantId {
@@ -161,7 +166,7 @@ mod tests {
 
     fn piece(names: &[&str], last: bool) -> PlacementLine {
         let tenants = names.iter().map(|name| (tenant(name), Generation(5))).collect();
-        PlacementLine::Tenants { version: 10, tenants, last }
+        PlacementLine::Tenants { version: 10, tenants, leaving: Vec::new(), last }
     }
 
     fn changed(version: u64, after: u64, generation: u64) -> PlacementLine {

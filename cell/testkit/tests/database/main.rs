@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's own steps may panic")]
 
+mod moving;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

@@ -10,8 +10,18 @@ use sqlx::{AssertSqlSafe, ConnectOptions};
 use crate::world::{SHARED, World};
 
 fn options(world: &World, user: &str, secret: &str, database: &str) -> anyhow::Result<PgConnectOptions> {
-    let address = world.site.cell_address(SHARED).context("no address")?;
-    let password = std::fs::read_to_string(world.site.cell_dir(SHARED).join("secrets").join(secret))?;
+    options_in(world, SHARED, user, secret, database)
+}
+
+fn options_in(
+    world: &World,
+    cell: &str,
+    user: &str,
+    secret: &str,
+    database: &str,
+) -> anyhow::Result<PgConnectOptions> {
+    let address = world.site.cell_address(cell).context("no address")?;
+    let password = std::fs::read_to_string(world.site.cell_dir(cell).join("secrets").join(secret))?;
     Ok(PgConnectOptions::new_without_pgpass()
         .host(&address.to_string())
         .username(user)
@@ -30,6 +40,21 @@ async fn tenant_tables(connection: &mut PgConnection) -> anyhow::Result<Vec<Stri
 async fn count(connection: &mut PgConnection, table: &str) -> anyhow::Result<i64> {
     let sql = AssertSqlSafe(format!("select count(*) from \"{table}\""));
     sqlx::query_scalar(sql).fetch_one(connection).await.with_context(|| table.to_owned())
+}
+
+/// What every table of a cell holds of a tenant: service, table, rows.
+pub async fn rows_of(world: &World, cell: &str, tenant: &str) -> anyhow::Result<Vec<(String, String, i64)>> {
+    let mut all = Vec::new();
+    for service in SERVICES.iter().filter(|service| service.database) {
+        let name = database_name(service.name);
+        let mut admin = options_in(world, cell, "postgres", "admin.postgres", &name)?.connect().await?;
+        for table in tenant_tables(&mut admin).await? {
+            let sql = AssertSqlSafe(format!("select count(*) from \"{table}\" where tenant_id = $1"));
+            let rows = sqlx::query_scalar(sql).bind(tenant).fetch_one(&mut admin).await?;
+            all.push((service.name.to_owned(), table, rows));
+        }
+    }
+    Ok(all)
 }
 
 /// Row-level security is forced: not even the tables' owner reads a row without saying for whom.

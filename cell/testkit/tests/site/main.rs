@@ -13,6 +13,7 @@ mod doors;
 mod faults;
 mod flight;
 mod matrix;
+mod moves;
 mod openapi;
 mod prefixes;
 mod rows;
@@ -112,6 +113,9 @@ cases_in_both![
     clients::pyarrow_asks,
     demo::every_flight_arrives,
     demo::a_second_run_is_right_too,
+    moves::a_tenant_moves_with_everything_it_has,
+    moves::a_move_is_refused_or_given_up,
+    moves::a_move_outlives_everybody_who_takes_part,
     faults::known_tenants_work_without_the_global_plane,
     faults::a_full_bucket_is_told_and_loses_nothing,
     faults::a_killed_cell_keeps_acknowledged_rows,

@@ -11,7 +11,7 @@ pub const SHARED: &str = "shared-1";
 pub const DEDICATED: &str = "dedicated-1";
 
 /// The organisation that has [`DEDICATED`] for itself; the demo's file tenant is of it too.
-const OWNER: &str = "globex-corp";
+pub const OWNER: &str = "globex-corp";
 
 pub struct World {
     pub site: Site,

@@ -21,6 +21,20 @@ pub struct Tenant {
     pub state: String,
 }
 
+/// A tenant on its way to another cell.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Move {
+    pub id: String,
+    pub tenant: String,
+    pub from: String,
+    pub to: String,
+    pub step: String,
+    /// Why the step did not succeed when it was last tried.
+    pub problem: Option<String>,
+    pub waited_ms: Option<i64>,
+}
+
 /// Limits of each tenant; 0 = none.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -144,6 +158,23 @@ impl Global {
             anyhow::bail!("tenant {id} lives in cell {}, not in {wanted}", tenant.cell);
         }
         Ok(tenant)
+    }
+
+    pub async fn begin_move(&self, tenant: &str, to: &str) -> Result<Move, ApiError> {
+        let (what, path) = (format!("move {tenant} to {to}"), format!("/api/v1/tenants/{tenant}/moves"));
+        self.call(&what, Method::POST, &path, Some(json!({ "cell": to }))).await
+    }
+
+    pub async fn cancel_move(&self, tenant: &str) -> Result<Move, ApiError> {
+        let (what, path) = (format!("cancel the move of {tenant}"), format!("/api/v1/tenants/{tenant}/moves"));
+        self.call(&what, Method::DELETE, &path, None).await
+    }
+
+    /// The move as it is now.
+    pub async fn find_move(&self, known: &Move) -> anyhow::Result<Move> {
+        let path = format!("/api/v1/tenants/{}/moves", known.tenant);
+        let all: Vec<Move> = self.all("look at the move", &path).await?;
+        all.into_iter().find(|one| one.id == known.id).context("the move is gone")
     }
 
     pub async fn give_tier(&self, tenant: &str, tier: &str) -> Result<Tenant, ApiError> {

@@ -1,13 +1,16 @@
-//! `cyto tenant list|create|tier`.
+//! `cyto tenant list|create|tier|move`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::api::Api;
 use super::credential::Credential;
-use super::global::Global;
+use super::global::{Global, Move};
 use super::site::Site;
 use super::table::render;
 use crate::place::Place;
+
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -28,6 +31,16 @@ pub enum Command {
     },
     /// Give a tenant another tier. What is under way goes on.
     Tier { id: String, tier: String },
+    /// Move a tenant to another cell while it is in use, and wait until it is there.
+    Move {
+        id: String,
+        /// Cell to move to.
+        #[arg(long, required_unless_present = "cancel")]
+        to: Option<String>,
+        /// Give up the move that is under way; possible until the old cell is fenced.
+        #[arg(long, conflicts_with = "to")]
+        cancel: bool,
+    },
 }
 
 pub async fn run(command: Command, place: &Place) -> anyhow::Result<ExitCode> {
@@ -56,6 +69,36 @@ pub async fn run(command: Command, place: &Place) -> anyhow::Result<ExitCode> {
             let tenant = global.give_tier(&id, &tier).await?;
             println!("tenant {} is of tier {}", tenant.id, tenant.tier);
         }
+        Command::Move { id, to: Some(to), .. } => follow(&global, global.begin_move(&id, &to).await?).await?,
+        Command::Move { id, to: None, .. } => follow(&global, global.cancel_move(&id).await?).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells each step until the move is over.
+async fn follow(global: &Global, mut now: Move) -> anyhow::Result<()> {
+    let mut told = String::new();
+    loop {
+        let said = match &now.problem {
+            Some(problem) => format!("{}: {problem}", now.step),
+            None => now.step.clone(),
+        };
+        if said != told {
+            println!("{said}");
+            told = said;
+        }
+        match now.step.as_str() {
+            "done" => {
+                let waited = now.waited_ms.unwrap_or_default();
+                println!("tenant {} lives in cell {}; its requests waited {waited} ms", now.tenant, now.to);
+                return Ok(());
+            }
+            "cancelled" => {
+                println!("tenant {} stays in cell {}", now.tenant, now.from);
+                return Ok(());
+            }
+            _ => tokio::time::sleep(LOOK_EVERY).await,
+        }
+        now = global.find_move(&now).await?;
+    }
 }

@@ -3,6 +3,7 @@
 mod cells;
 mod contracts;
 mod feeds;
+mod moves;
 mod organisations;
 mod tenants;
 mod tiers;
@@ -41,6 +42,7 @@ fn routes() -> OpenApiRouter<Tenancy> {
         .routes(routes!(tenants::remove_host))
         .routes(routes!(tenants::place, tenants::placements))
         .routes(routes!(tenants::set_tier))
+        .routes(routes!(moves::begin, moves::list, moves::cancel))
         .routes(routes!(tiers::list))
         .routes(routes!(tiers::put, tiers::get, tiers::remove))
         .routes(routes!(contracts::list))

@@ -22,6 +22,11 @@ impl Caller {
         }
     }
 
+    /// The plane itself, on what it was asked to do before.
+    pub fn plane() -> Self {
+        Self { subject: "tenancy".to_owned(), platform: true, organisation: None }
+    }
+
     pub fn is_platform(&self) -> bool {
         self.platform
     }

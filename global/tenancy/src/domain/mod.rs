@@ -2,4 +2,5 @@
 
 pub mod access;
 pub mod host;
+pub mod moving;
 pub mod placement;

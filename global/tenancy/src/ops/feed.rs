@@ -95,12 +95,14 @@ impl Audience {
 impl List {
     /// The next piece, and whether there is another.
     async fn piece(&mut self, db: &mut PgConnection, cell: &CellId) -> Result<(Bytes, bool), Error> {
-        let tenants = routing::tenants_of(db, cell, &self.after, PIECE).await?;
-        let last = tenants.len() < usize::try_from(PIECE).unwrap_or(usize::MAX);
-        if let Some((tenant, _)) = tenants.last() {
+        let listed = routing::tenants_of(db, cell, &self.after, PIECE).await?;
+        let last = listed.len() < usize::try_from(PIECE).unwrap_or(usize::MAX);
+        if let Some((tenant, ..)) = listed.last() {
             self.after = tenant.as_str().to_owned();
         }
-        let piece = line(&PlacementLine::Tenants { version: self.version, tenants, last })?;
+        let leaving = listed.iter().filter_map(|(tenant, _, leaving)| Some((tenant.clone(), (*leaving)?))).collect();
+        let tenants = listed.into_iter().map(|(tenant, generation, _)| (tenant, generation)).collect();
+        let piece = line(&PlacementLine::Tenants { version: self.version, tenants, leaving, last })?;
         Ok((piece.into(), !last))
     }
 }

@@ -3,6 +3,7 @@
 pub mod cells;
 pub mod contracts;
 pub mod feed;
+pub mod moves;
 pub mod organisations;
 pub mod spool;
 pub mod tenants;

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::ops::log;
 use crate::store::routing::ill_formed;
 use crate::store::tenants::{self, Tenant};
-use crate::store::{cells, organisations, tiers, writer};
+use crate::store::{cells, moves, organisations, tiers, writer};
 
 const ACTIVE: &str = "active";
 
@@ -30,22 +30,22 @@ fn placed(tenant: &Tenant) -> Result<Change, Error> {
     })
 }
 
-/// Reads the tenant as it is now, logs its route and commits.
-async fn publish(
+/// Reads the tenant as it is now, logs its route and commits. `left` are cells it comes from.
+pub(super) async fn publish(
     tenancy: &Tenancy,
     caller: &Caller,
     mut db: PgTransaction<'static>,
     id: &TenantId,
+    left: &[String],
 ) -> Result<Tenant, Error> {
     let tenant = tenants::lock(&mut db, id.as_str()).await?.ok_or(Error::NotFound("tenant"))?;
-    // A tenant does not change its cell yet; one that does concerns the cell it comes from too.
-    let cells: Vec<String> = tenant.cell.iter().cloned().collect();
+    let cells: Vec<String> = tenant.cell.iter().chain(left).cloned().collect();
     log(tenancy, caller, db, &placed(&tenant)?, &cells).await?;
     Ok(tenant)
 }
 
 /// The tenant, locked, if the caller administers it; unknown to anybody else.
-async fn lock_own(db: &mut PgTransaction<'static>, caller: &Caller, id: &TenantId) -> Result<Tenant, Error> {
+pub(super) async fn lock_own(db: &mut PgTransaction<'static>, caller: &Caller, id: &TenantId) -> Result<Tenant, Error> {
     let tenant = tenants::lock(db, id.as_str()).await?;
     tenant.filter(|t| t.state == ACTIVE && caller.administers(&t.organisation)).ok_or(Error::NotFound("tenant"))
 }
@@ -88,7 +88,12 @@ pub async fn create(
     tenants::insert(&mut db, id.as_str(), organisation, &chosen.id, generation, tier).await?;
     tenants::record_placement(&mut db, id.as_str(), &chosen.id, generation).await?;
     tenants::add_host(&mut db, id.as_str(), &format!("{id}.{}", tenancy.0.settings.host_suffix), true).await?;
-    publish(tenancy, caller, db, id).await.map(|tenant| (tenant, true))
+    publish(tenancy, caller, db, id, &[]).await.map(|tenant| (tenant, true))
+}
+
+/// Refuses what would cross a move.
+async fn stays(db: &mut PgTransaction<'static>, id: &TenantId) -> Result<(), Error> {
+    if moves::under_way_of(db, id.as_str()).await?.is_some() { Err(Error::Moving) } else { Ok(()) }
 }
 
 /// The standard tier is stored as none.
@@ -118,21 +123,22 @@ pub async fn set_tier(tenancy: &Tenancy, caller: &Caller, id: &TenantId, tier: &
         return Ok(tenant);
     }
     tenants::set_tier(&mut db, id.as_str(), tier).await?;
-    publish(tenancy, caller, db, id).await
+    publish(tenancy, caller, db, id, &[]).await
 }
 
-/// A new generation: every request that carries an older one is refused from then on. Only the
-/// same cell for now, because a tenant's data does not move by itself.
+/// A new generation: every request that carries an older one is refused from then on. In the same cell only: to
+/// another one leads a move.
 pub async fn place(tenancy: &Tenancy, caller: &Caller, id: &TenantId, cell: &str) -> Result<Tenant, Error> {
     let mut db = tenancy.0.election.begin(&tenancy.0.pool).await?;
     let tenant = lock_own(&mut db, caller, id).await?;
     if tenant.cell.as_deref() != Some(cell) {
         return Err(Error::NoMoves);
     }
+    stays(&mut db, id).await?;
     let generation = writer::next_generation(&mut db).await?;
     tenants::set_generation(&mut db, id.as_str(), cell, generation).await?;
     tenants::record_placement(&mut db, id.as_str(), cell, generation).await?;
-    publish(tenancy, caller, db, id).await
+    publish(tenancy, caller, db, id, &[]).await
 }
 
 pub async fn placements(
@@ -166,6 +172,7 @@ pub async fn find(tenancy: &Tenancy, caller: &Caller, id: &TenantId) -> Result<T
 pub async fn remove(tenancy: &Tenancy, caller: &Caller, id: &TenantId) -> Result<(), Error> {
     let mut db = tenancy.0.election.begin(&tenancy.0.pool).await?;
     let tenant = lock_own(&mut db, caller, id).await?;
+    stays(&mut db, id).await?;
     tenants::remove(&mut db, id.as_str()).await?;
     let cells: Vec<String> = tenant.cell.into_iter().collect();
     log(tenancy, caller, db, &Change::TenantRemoved { tenant: id.clone() }, &cells).await
@@ -187,7 +194,7 @@ pub async fn add_host(tenancy: &Tenancy, caller: &Caller, id: &TenantId, host: &
         return Err(Error::Placement("the tenant has as many hosts as it may have"));
     }
     tenants::add_host(&mut db, id.as_str(), &host, false).await?;
-    publish(tenancy, caller, db, id).await
+    publish(tenancy, caller, db, id, &[]).await
 }
 
 pub async fn remove_host(tenancy: &Tenancy, caller: &Caller, id: &TenantId, host: &str) -> Result<Tenant, Error> {
@@ -201,5 +208,5 @@ pub async fn remove_host(tenancy: &Tenancy, caller: &Caller, id: &TenantId, host
         return Err(Error::NotFound("host"));
     }
     tenants::remove_host(&mut db, id.as_str(), &host).await?;
-    publish(tenancy, caller, db, id).await
+    publish(tenancy, caller, db, id, &[]).await
 }

@@ -2,6 +2,7 @@
 
 pub mod cells;
 pub mod contracts;
+pub mod moves;
 pub mod organisations;
 pub mod routing;
 pub mod tenants;

@@ -60,24 +60,28 @@ pub async fn after_for(
     Ok(rows.into_iter().map(|(version, change)| (version.unsigned_abs(), change.map(|Json(change)| change))).collect())
 }
 
-/// Tenants of a cell after `after`, by name, with their generations.
+/// A tenant, its generation, and the one at which it is entered again if it is leaving.
+pub type Listed = (TenantId, Generation, Option<Generation>);
+
+/// Tenants of a cell after `after`, by name.
 pub async fn tenants_of(
     db: &mut PgConnection,
     cell: &CellId,
     after: &str,
     limit: i64,
-) -> Result<Vec<(TenantId, Generation)>, Error> {
-    let rows: Vec<(String, i64)> = sqlx::query_as(
-        "select id, generation from tenants where cell = $1 and state = 'active' and id > $2 order by id limit $3",
+) -> Result<Vec<Listed>, Error> {
+    let rows: Vec<(String, i64, Option<i64>)> = sqlx::query_as(
+        "select id, generation, leaving from tenants where cell = $1 and state = 'active' and id > $2 order by id limit $3",
     )
     .bind(cell.as_str())
     .bind(after)
     .bind(limit)
     .fetch_all(db)
     .await?;
-    let named = |(id, generation): (String, i64)| {
+    let named = |(id, generation, leaving): (String, i64, Option<i64>)| {
         let tenant = TenantId::new(id).map_err(ill_formed)?;
-        Ok((tenant, Generation(generation.unsigned_abs())))
+        let leaving = leaving.map(|generation| Generation(generation.unsigned_abs()));
+        Ok((tenant, Generation(generation.unsigned_abs()), leaving))
     };
     rows.into_iter().map(named).collect()
 }

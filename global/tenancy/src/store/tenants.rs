@@ -91,12 +91,18 @@ pub async fn set_tier(db: &mut PgConnection, id: &str, tier: Option<&TierId>) ->
 }
 
 pub async fn set_generation(db: &mut PgConnection, id: &str, cell: &str, generation: i64) -> Result<(), Error> {
-    sqlx::query("update tenants set cell = $2, generation = $3 where id = $1 and generation < $3")
+    sqlx::query("update tenants set cell = $2, generation = $3, leaving = null where id = $1 and generation < $3")
         .bind(id)
         .bind(cell)
         .bind(generation)
         .execute(db)
         .await?;
+    Ok(())
+}
+
+/// Its cell lets nothing of it in any more; it is entered again at `generation`.
+pub async fn set_leaving(db: &mut PgConnection, id: &str, generation: i64) -> Result<(), Error> {
+    sqlx::query("update tenants set leaving = $2 where id = $1").bind(id).bind(generation).execute(db).await?;
     Ok(())
 }
 

@@ -160,7 +160,7 @@ async fn a_cell_hears_of_its_own_tenants_and_of_no_other() -> Done {
     made("other", "dedicated-1").await?;
     let mut lines = Lines::open(&site.tenancy, Audience::Cell(cell("shared-1")), None).await?;
     let whole: PlacementLine = lines.next().await?;
-    let PlacementLine::Tenants { version, tenants: listed, last: true } = whole else { bail!("{whole:?}") };
+    let PlacementLine::Tenants { version, tenants: listed, last: true, .. } = whole else { bail!("{whole:?}") };
     let here = |tenant: &Tenant| Generation(tenant.generation.unsigned_abs());
     assert_eq!(listed, [(tenant("acme"), here(&acme))]);
 

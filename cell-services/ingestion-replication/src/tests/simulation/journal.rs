@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use contracts::TenantId;
 use kit::Scope;
 use kit::database::DatabaseError;
 use uuid::Uuid;
@@ -42,6 +43,10 @@ impl Journal for Diary {
         };
         let what = format!("tells of {} rows in {}", outcome.added, outcome.table);
         self.0.pass(Step::Journal, &what, told).await.map_err(broken)
+    }
+
+    async fn has_come_with(&self, _: &TenantId, _: Uuid, _: &str) -> Result<bool, Error> {
+        Ok(false)
     }
 
     async fn given_up(&self, _: &Scope, stream: Uuid, rows: u64) -> Result<(), Error> {

@@ -1,0 +1,110 @@
+//! The cell that a tenant comes to.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use contracts::services::{self, TENANT_MOVE};
+use contracts::{CellId, Generation, TenantId};
+use futures::{StreamExt, TryStreamExt};
+use http::Method;
+use kit::peers::PeerHttp;
+use lakehouse::TenantBucket;
+use object_store::ObjectStoreExt;
+use serde::{Deserialize, Serialize};
+
+use super::objects::{Line, Listed, list, place};
+use super::{Mover, ask, keepers};
+use crate::error::Error;
+
+/// Objects on their way at the same time.
+const AT_ONCE: usize = 8;
+
+/// Where a tenant comes from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Origin {
+    pub cell: CellId,
+    /// Of the cell; its `tenant-move` listens there.
+    pub address: std::net::IpAddr,
+}
+
+/// What one pass has brought.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Copied {
+    pub objects: u64,
+    pub bytes: u64,
+}
+
+impl Mover {
+    fn origin(&self, from: &Origin) -> Result<PeerHttp, Error> {
+        let address = SocketAddr::new(from.address, services::declared(TENANT_MOVE).http_port);
+        Ok(self.peers.elsewhere(&from.cell, TENANT_MOVE, address)?)
+    }
+
+    /// Copies the objects that are not here. An object of a table never changes: one of the same length is the same.
+    /// With `prune`, what is there no longer is taken away here too.
+    pub async fn copy(&self, tenant: &TenantId, from: &Origin, prune: bool) -> Result<Copied, Error> {
+        let (origin, folder) = (self.origin(from)?, self.folder(tenant));
+        let there = listed(&origin, &from.cell, tenant).await?;
+        let here: Vec<Listed> = list(&folder).try_collect().await?;
+        let mut here: HashMap<String, u64> = here.into_iter().map(|object| (object.path, object.bytes)).collect();
+        let missing: Vec<Listed> =
+            there.into_iter().filter(|object| here.remove(&object.path) != Some(object.bytes)).collect();
+        if prune {
+            for path in here.keys() {
+                folder.store().delete(&place(&folder, path)?).await?;
+            }
+        }
+        let copies = missing.into_iter().map(|object| copy_one(&origin, from, tenant, &folder, object));
+        let bytes: Vec<u64> = futures::stream::iter(copies).buffer_unordered(AT_ONCE).try_collect().await?;
+        Ok(Copied { objects: bytes.len() as u64, bytes: bytes.iter().sum() })
+    }
+
+    /// Brings what is left: the rest of the objects, and the rows of every service, which stand at `generation` then.
+    pub async fn carry(&self, tenant: &TenantId, from: &Origin, generation: Generation) -> Result<Copied, Error> {
+        let copied = self.copy(tenant, from, true).await?;
+        let origin = self.origin(from)?;
+        futures::future::try_join_all(keepers().map(|service| {
+            let origin = &origin;
+            async move {
+                let path = format!("/internal/v1/moves/{tenant}/rows/{}", service.name);
+                let rows = ask(from.cell.as_str(), "give the rows", origin, Method::GET, &path, None).await?;
+                let path = format!("/internal/v1/moving/{tenant}/rows?generation={generation}");
+                let body = reqwest::Body::wrap_stream(rows.bytes_stream());
+                let peer = self.peers.http(service.name)?;
+                ask(service.name, "take the rows in", &peer, Method::PUT, &path, Some(body)).await.map(drop)
+            }
+        }))
+        .await?;
+        Ok(copied)
+    }
+}
+
+async fn listed(origin: &PeerHttp, cell: &CellId, tenant: &TenantId) -> Result<Vec<Listed>, Error> {
+    let path = format!("/internal/v1/moves/{tenant}/objects");
+    let answer = ask(cell.as_str(), "list its objects", origin, Method::GET, &path, None).await?;
+    let broken = || Error::Peer { who: cell.to_string(), what: "list its objects to the end" };
+    let text = answer.text().await.map_err(|_| broken())?;
+    let mut listed = Vec::new();
+    for line in text.lines() {
+        match serde_json::from_str(line).map_err(|_| broken())? {
+            Line::Object(object) => listed.push(object),
+            Line::End => return Ok(listed),
+        }
+    }
+    Err(broken())
+}
+
+async fn copy_one(
+    origin: &PeerHttp,
+    from: &Origin,
+    tenant: &TenantId,
+    folder: &TenantBucket,
+    object: Listed,
+) -> Result<u64, Error> {
+    let path = format!("/internal/v1/moves/{tenant}/object");
+    let wanted = serde_json::json!({ "path": object.path }).to_string();
+    // One that was deleted since it was listed ends this pass; the next lists it no more.
+    let answer = ask(from.cell.as_str(), "give an object", origin, Method::POST, &path, Some(wanted.into())).await?;
+    let bytes = folder.upload(&folder.location(&object.path), answer.bytes_stream().boxed()).await?;
+    if bytes == object.bytes { Ok(bytes) } else { Err(Error::Object) }
+}

@@ -1,0 +1,124 @@
+//! What the cell's `tenant-move` asks of every service.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::{get, post, put};
+use axum::{Extension, Router};
+use contracts::services::{TENANT_MOVE, spiffe_id};
+use contracts::{CellId, Generation, TenantId};
+use http::{HeaderValue, StatusCode, header};
+use serde::Deserialize;
+
+use super::settling::{Outbox, Settling, patiently};
+use super::{MovingError, TenantTable, put_in, remove, take_out};
+use crate::database::Database;
+use crate::fault::Problem;
+use crate::http::{Json, Peer, Query};
+use crate::moving::Totals;
+
+#[derive(Clone)]
+struct Keeps(Arc<Inner>);
+
+struct Inner {
+    mover: String,
+    database: Option<Database>,
+    tables: &'static [TenantTable],
+    settling: Settling,
+    outbox: Option<Outbox>,
+}
+
+#[derive(Deserialize)]
+struct At {
+    generation: u64,
+}
+
+impl Keeps {
+    fn of(&self, peer: &Peer) -> Result<&Inner, MovingError> {
+        if *peer.0 == *self.0.mover { Ok(&self.0) } else { Err(MovingError::NotTheMover) }
+    }
+}
+
+impl Inner {
+    fn database(&self) -> Result<&Database, MovingError> {
+        self.database.as_ref().ok_or(MovingError::NoRows)
+    }
+}
+
+/// The routes, for the listener of a service of `cell`.
+pub fn router(
+    cell: &CellId,
+    database: Option<Database>,
+    tables: &'static [TenantTable],
+    settling: Settling,
+) -> Router {
+    let (mover, outbox) = (spiffe_id(cell.as_str(), TENANT_MOVE), database.clone().map(Outbox));
+    let keeps = Keeps(Arc::new(Inner { mover, database, tables, settling, outbox }));
+    Router::new()
+        .route("/internal/v1/moving/{tenant}/rows", get(rows).put(fill).delete(clear))
+        .route("/internal/v1/moving/{tenant}/fence", put(fence))
+        .route("/internal/v1/moving/{tenant}/settled", post(settle))
+        .with_state(keeps)
+}
+
+async fn rows(
+    State(keeps): State<Keeps>,
+    Extension(peer): Extension<Peer>,
+    Path(tenant): Path<TenantId>,
+) -> Result<Response, Problem> {
+    let keeps = keeps.of(&peer)?;
+    let rows = take_out(keeps.database()?, keeps.tables, &tenant).await?;
+    let mut response = Response::new(Body::from_stream(rows));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    Ok(response)
+}
+
+async fn fill(
+    State(keeps): State<Keeps>,
+    Extension(peer): Extension<Peer>,
+    Path(tenant): Path<TenantId>,
+    Query(at): Query<At>,
+    body: Body,
+) -> Result<Json<Totals>, Problem> {
+    let keeps = keeps.of(&peer)?;
+    let rows = body.into_data_stream();
+    Ok(Json(put_in(keeps.database()?, keeps.tables, &tenant, Generation(at.generation), rows).await?))
+}
+
+async fn clear(
+    State(keeps): State<Keeps>,
+    Extension(peer): Extension<Peer>,
+    Path(tenant): Path<TenantId>,
+    Query(at): Query<At>,
+) -> Result<StatusCode, Problem> {
+    let keeps = keeps.of(&peer)?;
+    remove(keeps.database()?, keeps.tables, &tenant, Generation(at.generation)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn fence(
+    State(keeps): State<Keeps>,
+    Extension(peer): Extension<Peer>,
+    Path(tenant): Path<TenantId>,
+    Query(at): Query<At>,
+) -> Result<StatusCode, Problem> {
+    let keeps = keeps.of(&peer)?;
+    super::fence(keeps.database()?, &tenant, Generation(at.generation)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What the service itself still does, then what it says to others.
+async fn settle(
+    State(keeps): State<Keeps>,
+    Extension(peer): Extension<Peer>,
+    Path(tenant): Path<TenantId>,
+) -> Result<StatusCode, Problem> {
+    let keeps = keeps.of(&peer)?;
+    keeps.settling.settle(&tenant).await?;
+    if let Some(outbox) = &keeps.outbox {
+        patiently(outbox, &tenant).await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,232 @@
+//! Leads moves: does the step that is written down, writes the next one down, and so on to the end.
+//!
+//! Invariant: whatever was done is found in the database, and every step can be done again. So a leader that dies is
+//! followed by another, which begins with the step at which the first one stopped.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use contracts::{CellId, Generation, TenantId};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use crate::Tenancy;
+use crate::domain::moving::{Step, copies_again};
+use crate::error::Error;
+use crate::ops::moves;
+use crate::store;
+use crate::store::moves::Move;
+
+/// Moves that are led at the same time; the others wait.
+const AT_ONCE: usize = 4;
+const RETRY: Duration = Duration::from_millis(500);
+/// Rounds of settling: what a request leaves behind passes through two services at most, and each round carries it
+/// through one.
+const ROUNDS: usize = 3;
+
+/// A cell's `tenant-move`, as the leader asks it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// The cell may give the tenant to `to`.
+    Promise {
+        to: CellId,
+    },
+    Copy {
+        from: CellId,
+    },
+    Close,
+    Fence {
+        generation: Generation,
+    },
+    Settle,
+    Carry {
+        from: CellId,
+        generation: Generation,
+    },
+    Clean {
+        generation: Generation,
+    },
+}
+
+/// Why a cell did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+/// The way to the cells.
+#[async_trait]
+pub trait Cells: Send + Sync {
+    /// Answers how many objects were brought, where any are.
+    async fn ask(&self, cell: &CellId, tenant: &TenantId, request: Request) -> Result<u64, Refused>;
+}
+
+/// Moves of this process that are being led.
+#[derive(Debug, Default)]
+pub struct Led(Mutex<HashSet<Uuid>>);
+
+/// What stopped a step.
+#[derive(Debug, thiserror::Error)]
+enum Stopped {
+    #[error(transparent)]
+    Here(#[from] Error),
+    #[error("{0}: {1}")]
+    There(CellId, Refused),
+}
+
+/// Looks for moves to lead, once and for all that there are.
+pub async fn look(tenancy: &Tenancy, cells: &Arc<dyn Cells>, tasks: &kit::tasks::Tasks) -> Result<(), Error> {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    loop {
+        if tenancy.is_writer() {
+            for found in store::moves::under_way(&mut *tenancy.0.pool.acquire().await?).await? {
+                if tenancy.0.led.0.lock().insert(found.id) {
+                    lead(tenancy.clone(), Arc::clone(cells), Arc::clone(&places), found, tasks);
+                }
+            }
+        }
+        let _ = tokio::time::timeout(Duration::from_secs(1), tenancy.0.moves_wanted.notified()).await;
+    }
+}
+
+fn lead(tenancy: Tenancy, cells: Arc<dyn Cells>, places: Arc<Semaphore>, found: Move, tasks: &kit::tasks::Tasks) {
+    let stopping = tasks.stopping();
+    tasks.spawn("tenancy: a move", kit::tasks::Policy::Once, async move {
+        let _place = places.acquire_owned().await;
+        let id = found.id;
+        let ended = tokio::select! {
+            () = stopping.cancelled() => Ok(()),
+            ended = to_the_end(&tenancy, cells.as_ref(), found) => ended,
+        };
+        tenancy.0.led.0.lock().remove(&id);
+        match ended {
+            Ok(()) => {}
+            // Another process leads now, or the next look finds where it stands.
+            Err(error) => tracing::info!(%id, %error, "a move is led on from what is written down"),
+        }
+        Ok(())
+    });
+}
+
+async fn to_the_end(tenancy: &Tenancy, cells: &dyn Cells, found: Move) -> Result<(), Error> {
+    let leader = Leader::of(tenancy, cells, &found)?;
+    let mut step = found.step()?;
+    while !step.is_over() {
+        step = match leader.take(step).await {
+            Ok(next) => {
+                tracing::info!(tenant = %leader.tenant, id = %found.id, step = next.name(), "a move has come to its next step");
+                next
+            }
+            Err(Stopped::Here(error @ (Error::Overtaken | Error::NotWriter))) => return Err(error),
+            Err(error) => {
+                tracing::warn!(tenant = %leader.tenant, id = %found.id, step = step.name(), %error, "a step is tried again");
+                store::moves::complain(&mut *tenancy.0.pool.acquire().await?, found.id, &error.to_string()).await?;
+                tokio::time::sleep(RETRY).await;
+                leader.now().await?
+            }
+        };
+    }
+    Ok(())
+}
+
+struct Leader<'a> {
+    tenancy: &'a Tenancy,
+    cells: &'a dyn Cells,
+    id: Uuid,
+    tenant: TenantId,
+    source: CellId,
+    target: CellId,
+}
+
+impl<'a> Leader<'a> {
+    fn of(tenancy: &'a Tenancy, cells: &'a dyn Cells, found: &Move) -> Result<Self, Error> {
+        use crate::store::routing::ill_formed;
+        Ok(Self {
+            tenancy,
+            cells,
+            id: found.id,
+            tenant: TenantId::new(found.tenant.clone()).map_err(ill_formed)?,
+            source: CellId::new(found.source.clone()).map_err(ill_formed)?,
+            target: CellId::new(found.target.clone()).map_err(ill_formed)?,
+        })
+    }
+
+    /// Where the move stands now: somebody may have cancelled it.
+    async fn now(&self) -> Result<Step, Error> {
+        let mut db = self.tenancy.0.pool.acquire().await?;
+        store::moves::lock(&mut db, self.id).await?.ok_or(Error::NotFound("move"))?.step()
+    }
+
+    async fn generation(&self) -> Result<Generation, Error> {
+        let mut db = self.tenancy.0.pool.acquire().await?;
+        let now = store::moves::lock(&mut db, self.id).await?.ok_or(Error::NotFound("move"))?;
+        let generation = now.generation.ok_or(Error::Broken("a move past its close has no generation"))?;
+        Ok(Generation(generation.unsigned_abs()))
+    }
+
+    async fn placed_at(&self) -> Result<Generation, Error> {
+        let mut db = self.tenancy.0.pool.acquire().await?;
+        let tenant = store::tenants::list(&mut db, None, None, Some(self.tenant.as_str()), None, 1).await?.pop();
+        let generation = tenant.ok_or(Error::NotFound("tenant"))?.generation;
+        Ok(Generation(generation.unsigned_abs()))
+    }
+
+    async fn ask(&self, cell: &CellId, request: Request) -> Result<u64, Stopped> {
+        let answer = self.cells.ask(cell, &self.tenant, request).await;
+        answer.map_err(|refused| Stopped::There(cell.clone(), refused))
+    }
+
+    /// Does one step and writes down that it is done.
+    async fn take(&self, step: Step) -> Result<Step, Stopped> {
+        match step {
+            Step::Copy => self.copy().await?,
+            Step::Close => {
+                moves::close(self.tenancy, self.id).await?;
+                self.ask(&self.source, Request::Close).await?;
+            }
+            Step::Fence => {
+                let generation = self.generation().await?;
+                self.ask(&self.source, Request::Fence { generation }).await?;
+            }
+            Step::Settle => {
+                for _ in 0..ROUNDS {
+                    self.ask(&self.source, Request::Settle).await?;
+                }
+            }
+            Step::Carry => {
+                let (from, generation) = (self.source.clone(), self.generation().await?);
+                self.promise().await?;
+                self.ask(&self.target, Request::Carry { from, generation }).await?;
+            }
+            Step::Switch => return Ok(moves::switch(self.tenancy, self.id).await?),
+            Step::Clean => {
+                let generation = self.generation().await?;
+                self.ask(&self.source, Request::Clean { generation }).await?;
+            }
+            Step::Back => {
+                // Whatever it is now: nothing of the tenant's is written there.
+                let generation = self.placed_at().await?;
+                self.ask(&self.target, Request::Clean { generation }).await?;
+            }
+            Step::Done | Step::Cancelled => return Ok(step),
+        }
+        Ok(moves::advance(self.tenancy, self.id, step).await?)
+    }
+
+    async fn promise(&self) -> Result<(), Stopped> {
+        self.ask(&self.source, Request::Promise { to: self.target.clone() }).await.map(drop)
+    }
+
+    async fn copy(&self) -> Result<(), Stopped> {
+        self.promise().await?;
+        for pass in 1.. {
+            let brought = self.ask(&self.target, Request::Copy { from: self.source.clone() }).await?;
+            if !copies_again(pass, brought) || self.now().await? != Step::Copy {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,36 @@
+//! Requests of a tenant that is on its way from one cell to another.
+
+use pingora::proxy::Session;
+use tokio::sync::Semaphore;
+
+use super::Proxy;
+use crate::decision::{Destination, Placement, Refusal};
+
+/// Places for requests that wait for their tenant to arrive. They hold their headers, and no body: none is read yet.
+pub struct Arrivals(Semaphore);
+
+impl Arrivals {
+    pub fn new(most: usize) -> Self {
+        Self(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))
+    }
+}
+
+impl Proxy {
+    /// Waits until the tenant has arrived, if it has left its cell.
+    pub(super) async fn arrived(
+        &self,
+        session: &Session,
+        repaired: bool,
+        placement: Placement,
+    ) -> Result<Destination, Refusal> {
+        let knowledge = &self.shared.knowledge;
+        let Some(generation) = knowledge.view().leaving(&placement.tenant) else {
+            return Ok(Destination::Cell(placement));
+        };
+        let Ok(_place) = self.shared.arrivals.0.try_acquire() else { return Err(Refusal::Moving) };
+        if !knowledge.reach(&placement.tenant, generation, self.shared.limits.arrival()).await {
+            return Err(Refusal::Moving);
+        }
+        self.decide(session, repaired)
+    }
+}
