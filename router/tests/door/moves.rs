@@ -118,3 +118,35 @@ async fn a_restarted_cell_is_found_again() {
         site.restart_shared().await;
     }
 }
+
+/// Between its two cells a tenant's requests wait at the router, whatever the size of their bodies.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_a_tenant_that_is_leaving_wait_until_it_has_arrived() {
+    let mut site = Site::peers().await;
+    site.start_router("held_requests = 2").await;
+    let acme = contracts::TenantId::new("acme").unwrap();
+    site.change(Change::TenantLeaving { tenant: acme, generation: contracts::Generation(9) });
+    site.wait_for_metric("router_table_version 11").await;
+    let client = site.client().build().unwrap();
+    let url = site.url("acme.localhost", "/collect");
+    let ask = || {
+        let asked = client.post(&url).bearer_auth(token("acme")).body(vec![b'x'; 300_000]).send();
+        tokio::spawn(asked)
+    };
+    // Two wait, whichever they are; the third is one too many.
+    let (first, _, held) = futures::future::select_all([ask(), ask(), ask()]).await;
+    let refused = first.unwrap().unwrap();
+    assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"1".parse().unwrap()));
+    let body: Value = refused.json().await.unwrap();
+    assert_eq!(body["code"], "router/placement-moving");
+    let globex = client.get(site.url("globex.localhost", "/")).bearer_auth(token("globex")).send().await.unwrap();
+    assert_eq!(globex.status().as_u16(), 200);
+    assert_eq!(site.shared.behaviour.requests.load(Ordering::SeqCst), 0);
+    site.change(Change::TenantPlaced { route: route("acme", "dedicated-1", 9) });
+    for asked in held {
+        let answer = asked.await.unwrap().unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+        assert_eq!(answer.text().await.unwrap(), "Ok(300000)");
+    }
+    assert_eq!(site.shared.behaviour.requests.load(Ordering::SeqCst), 0, "the old cell has heard nothing");
+}
