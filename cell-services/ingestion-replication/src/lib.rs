@@ -34,7 +34,7 @@ use crate::ops::definitions::Definitions;
 use crate::ops::log::Topic;
 use crate::ops::record::Ledger;
 use crate::ops::tables::Tables;
-use crate::ops::{Counters, Generations, Sink, run};
+use crate::ops::{Counters, Generations, Sink, Wanted, run};
 
 /// Seconds.
 const COMMIT_BUCKETS: [f64; 9] = [0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0];
@@ -77,6 +77,8 @@ impl Service for IngestionReplication {
         context.relay(bus.clone())?;
         context.relay(control.clone())?;
         let consumer = bus.consumer(STREAMING_RECORD_ACCEPTED, PURPOSE)?;
+        let wanted = Wanted::default();
+        context.settling.add(wanted.clone());
         context.settling.add(bus.clone());
         context.settling.add(control.clone());
         let lag = Arc::new(bus.lag_meter(STREAMING_RECORD_ACCEPTED, PURPOSE)?);
@@ -91,6 +93,7 @@ impl Service for IngestionReplication {
             tables: Tables::default(),
             generations: Generations::new(Arc::clone(&context.placements)),
             settings,
+            wanted,
             counters: counters(&context.metrics),
             tracer: context.tracer.clone(),
         });

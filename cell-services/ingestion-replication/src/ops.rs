@@ -7,6 +7,7 @@ pub mod record;
 pub mod run;
 pub mod sinks;
 pub mod tables;
+mod wanted;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::ops::definitions::Definitions;
 use crate::ops::log::Log;
 use crate::ops::record::Journal;
 use crate::ops::tables::Tables;
+pub use crate::ops::wanted::Wanted;
 
 /// What the sink works with. What may be lost or late lies behind a trait or a client, so that the
 /// whole of it can be simulated.
@@ -35,6 +37,7 @@ pub struct Sink {
     pub tables: Tables,
     pub generations: Generations,
     pub settings: Settings,
+    pub wanted: Wanted,
     pub counters: Counters,
     pub tracer: Tracer,
 }

@@ -127,7 +127,7 @@ async fn copy(
     Json(from): Json<Origin>,
 ) -> Result<Json<Copied>, Problem> {
     led(&peer)?;
-    Ok(Json(mover.copy(&tenant, &from, false).await?))
+    Ok(Json(mover.copy(&tenant, &from).await?))
 }
 
 async fn carry(

@@ -41,6 +41,7 @@ impl Service for TenantMove {
             bucket: Bucket::connect(&context.bucket)?,
             peers: context.peers.clone(),
             promises: Promises::default(),
+            busy: parking_lot::Mutex::default(),
         };
         Ok(Surface { http: api::router(Arc::new(mover)), flight: None })
     }

@@ -5,11 +5,16 @@ pub mod objects;
 pub mod promises;
 pub mod take;
 
-use contracts::CellId;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use contracts::{CellId, TenantId};
 use contracts::services::{SERVICES, ServiceDeclaration};
 use http::Method;
 use kit::peers::{PeerHttp, Peers};
 use lakehouse::Bucket;
+use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::error::Error;
 use crate::ops::promises::Promises;
@@ -20,6 +25,15 @@ pub struct Mover {
     pub bucket: Bucket,
     pub peers: Peers,
     pub promises: Promises,
+    /// Who brings or takes away a tenant's data is alone with it.
+    pub busy: Mutex<HashMap<TenantId, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Mover {
+    async fn alone(&self, tenant: &TenantId) -> OwnedMutexGuard<()> {
+        let lock = Arc::clone(self.busy.lock().entry(tenant.clone()).or_default());
+        lock.lock_owned().await
+    }
 }
 
 /// Services that keep rows of tenants.

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use contracts::claims::{self, Claims, Revocation};
 use jsonwebtoken::jwk::{AlgorithmParameters, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use moka::sync::Cache;
 
 use crate::clock::unix_seconds;
 use crate::fault::{Fault, Kind};
@@ -49,10 +50,33 @@ impl Fault for TokenError {
     }
 }
 
+/// Keys, and tokens found to be signed by them: the next call with the same one does not pay for it again. Gone with
+/// the keys; lifetime and revocation are judged each time.
+struct KeySet {
+    by_id: HashMap<String, DecodingKey>,
+    proven: Cache<String, Arc<Claims>>,
+}
+
+/// Bytes of tokens that are remembered.
+const PROVEN_BYTES: u64 = 8 << 20;
+
+impl Default for KeySet {
+    fn default() -> Self {
+        Self::new(HashMap::new())
+    }
+}
+
+impl KeySet {
+    fn new(by_id: HashMap<String, DecodingKey>) -> Self {
+        let weigher = |token: &String, _: &Arc<Claims>| u32::try_from(2 * token.len()).unwrap_or(u32::MAX);
+        Self { by_id, proven: Cache::builder().max_capacity(PROVEN_BYTES).weigher(weigher).build() }
+    }
+}
+
 /// Verifies tokens of one audience. Keys and revocations are swapped in by the feeds.
 pub struct Verifier {
     audience: &'static str,
-    keys: ArcSwap<HashMap<String, DecodingKey>>,
+    keys: ArcSwap<KeySet>,
     revoked: ArcSwap<HashSet<String>>,
 }
 
@@ -79,7 +103,7 @@ impl Verifier {
         if keys.is_empty() {
             return false;
         }
-        self.keys.store(Arc::new(keys));
+        self.keys.store(Arc::new(KeySet::new(keys)));
         true
     }
 
@@ -92,7 +116,7 @@ impl Verifier {
 
     /// Whether any key is known yet.
     pub fn ready(&self) -> bool {
-        !self.keys.load().is_empty()
+        !self.keys.load().by_id.is_empty()
     }
 
     /// Verifies the value of an `authorization` header.
@@ -106,11 +130,34 @@ impl Verifier {
     }
 
     pub fn verify(&self, token: &str) -> Result<Claims, TokenError> {
+        let keys = self.keys.load();
+        let claims = match keys.proven.get(token) {
+            Some(known) => known,
+            None => {
+                let proven = Arc::new(self.prove(token, &keys.by_id)?);
+                keys.proven.insert(token.to_owned(), Arc::clone(&proven));
+                proven
+            }
+        };
+        let now = unix_seconds();
+        if claims.exp < now - LEEWAY_SECONDS as i64 {
+            return Err(TokenError::Expired);
+        }
+        if claims.exp - claims.iat > claims::MAX_TOKEN_SECONDS || claims.iat > now + LEEWAY_SECONDS as i64 {
+            return Err(TokenError::Invalid);
+        }
+        if self.revoked.load().contains(&claims.sid) {
+            return Err(TokenError::Revoked);
+        }
+        Ok(Claims::clone(&claims))
+    }
+
+    /// What a token says that one of the keys signed, for this audience.
+    fn prove(&self, token: &str, keys: &HashMap<String, DecodingKey>) -> Result<Claims, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Malformed);
         }
         let kid = decode_header(token).map_err(|_| TokenError::Malformed)?.kid.ok_or(TokenError::UnknownKey)?;
-        let keys = self.keys.load();
         let key = keys.get(&kid).ok_or(TokenError::UnknownKey)?;
         let mut rules = Validation::new(Algorithm::EdDSA);
         rules.leeway = LEEWAY_SECONDS;
@@ -121,14 +168,7 @@ impl Verifier {
             jsonwebtoken::errors::ErrorKind::ExpiredSignature => TokenError::Expired,
             _ => TokenError::Invalid,
         })?;
-        let claims = claims.claims;
-        if claims.exp - claims.iat > claims::MAX_TOKEN_SECONDS || claims.iat > unix_seconds() + LEEWAY_SECONDS as i64 {
-            return Err(TokenError::Invalid);
-        }
-        if self.revoked.load().contains(&claims.sid) {
-            return Err(TokenError::Revoked);
-        }
-        Ok(claims)
+        Ok(claims.claims)
     }
 }
 
@@ -206,6 +246,18 @@ mod tests {
             assert!(!verifier.set_keys(&set));
             assert_eq!(verifier.verify(&signed(&key, &claims())), Ok(claims()));
         }
+    }
+
+    #[test]
+    fn what_was_proven_is_gone_with_its_keys() {
+        let (key, next) = (SigningKey::from_bytes(&[7; 32]), SigningKey::from_bytes(&[9; 32]));
+        let verifier = verifier(&key);
+        let token = signed(&key, &claims());
+        assert!(verifier.verify(&token).is_ok() && verifier.verify(&token).is_ok());
+        let x = URL_SAFE_NO_PAD.encode(next.verifying_key().as_bytes());
+        let set = serde_json::json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k1", "x": x}]});
+        assert!(verifier.set_keys(&serde_json::from_value(set).unwrap()));
+        assert_eq!(verifier.verify(&token), Err(TokenError::Invalid));
     }
 
     #[test]

@@ -17,6 +17,8 @@ use tokio::time::Instant;
 
 use crate::{Error, Result};
 
+/// How far a thread that computes stands behind those that answer, in the kernel's steps of about a tenth.
+const NICE: i32 = 10;
 /// Batches computed ahead of the reader.
 const AHEAD: usize = 2;
 /// A long statement keeps its thread for a whole batch. With more threads than cores it is the kernel that shares
@@ -35,6 +37,7 @@ impl Workers {
         let runtime = Builder::new_multi_thread()
             .worker_threads(cores.max(1) * THREADS_PER_CORE)
             .thread_name("query")
+            .on_thread_start(give_way)
             .enable_all()
             .build()
             .map_err(|error| Error::Engine(Box::new(error)))?;
@@ -69,6 +72,13 @@ impl Workers {
             }
         });
         Rows { schema, receiver, ended: false, _task: AbortOnDrop(task) }
+    }
+}
+
+/// Requests of others, and what they wait for, come before any statement's computing.
+fn give_way() {
+    if let Err(error) = rustix::process::nice(NICE) {
+        tracing::debug!(%error, "a query thread stays at the priority of the others");
     }
 }
 

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::Tenancy;
 use crate::domain::moving::{Step, copies_again};
 use crate::error::Error;
-use crate::ops::moves;
+use crate::ops::moves::{self, carried_at};
 use crate::store;
 use crate::store::moves::Move;
 
@@ -187,7 +187,7 @@ impl<'a> Leader<'a> {
                 self.ask(&self.source, Request::Close).await?;
             }
             Step::Fence => {
-                let generation = self.generation().await?;
+                let generation = carried_at(self.generation().await?);
                 self.ask(&self.source, Request::Fence { generation }).await?;
             }
             Step::Settle => {
@@ -196,13 +196,18 @@ impl<'a> Leader<'a> {
                 }
             }
             Step::Carry => {
-                let (from, generation) = (self.source.clone(), self.generation().await?);
+                let (from, generation) = (self.source.clone(), carried_at(self.generation().await?));
                 self.promise().await?;
                 self.ask(&self.target, Request::Carry { from, generation }).await?;
             }
-            Step::Switch => return Ok(moves::switch(self.tenancy, self.id).await?),
-            Step::Clean => {
+            Step::Switch => {
+                // Before anybody is let in: from here on nothing can be carried over what they write.
                 let generation = self.generation().await?;
+                self.ask(&self.target, Request::Fence { generation }).await?;
+                return Ok(moves::switch(self.tenancy, self.id).await?);
+            }
+            Step::Clean => {
+                let generation = carried_at(self.generation().await?);
                 self.ask(&self.source, Request::Clean { generation }).await?;
             }
             Step::Back => {

@@ -64,6 +64,7 @@ pub async fn run(sink: Arc<Sink>, stopping: CancellationToken) -> Result<(), Err
             age: since.elapsed(),
             quiet: round.rows == before,
             since_commit: committed.elapsed(),
+            wanted: sink.wanted.is_on(),
         };
         if !waiting.is_due(&sink.settings) {
             continue;

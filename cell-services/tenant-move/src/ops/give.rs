@@ -45,8 +45,10 @@ impl Mover {
         ask(keeper.name, "give its rows", &peer, Method::GET, &path, None).await
     }
 
-    /// Takes everything of the tenant away. Its generation here stays, so that nobody older comes back.
+    /// Takes everything of the tenant away, rows first: where somebody newer has been since, they refuse, and the objects
+    /// stay.
     pub async fn clean(&self, tenant: &TenantId, generation: Generation) -> Result<u64, Error> {
+        let _alone = self.alone(tenant).await;
         let path = format!("/internal/v1/moving/{tenant}/rows?generation={generation}");
         for service in keepers() {
             let peer = self.peers.http(service.name)?;

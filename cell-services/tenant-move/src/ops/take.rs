@@ -9,10 +9,9 @@ use futures::{StreamExt, TryStreamExt};
 use http::Method;
 use kit::peers::PeerHttp;
 use lakehouse::TenantBucket;
-use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
 
-use super::objects::{Line, Listed, list, place};
+use super::objects::{Line, Listed, list};
 use super::{Mover, ask, keepers};
 use crate::error::Error;
 
@@ -40,28 +39,28 @@ impl Mover {
         Ok(self.peers.elsewhere(&from.cell, TENANT_MOVE, address)?)
     }
 
-    /// Copies the objects that are not here. An object of a table never changes: one of the same length is the same.
-    /// With `prune`, what is there no longer is taken away here too.
-    pub async fn copy(&self, tenant: &TenantId, from: &Origin, prune: bool) -> Result<Copied, Error> {
+    /// Copies the objects that are not here. An object never changes: one of the same length is the same. None is taken
+    /// away, because this may come late: what nobody names is swept where it lies.
+    pub async fn copy(&self, tenant: &TenantId, from: &Origin) -> Result<Copied, Error> {
+        let _alone = self.alone(tenant).await;
+        self.copy_alone(tenant, from).await
+    }
+
+    async fn copy_alone(&self, tenant: &TenantId, from: &Origin) -> Result<Copied, Error> {
         let (origin, folder) = (self.origin(from)?, self.folder(tenant));
         let there = listed(&origin, &from.cell, tenant).await?;
         let here: Vec<Listed> = list(&folder).try_collect().await?;
-        let mut here: HashMap<String, u64> = here.into_iter().map(|object| (object.path, object.bytes)).collect();
-        let missing: Vec<Listed> =
-            there.into_iter().filter(|object| here.remove(&object.path) != Some(object.bytes)).collect();
-        if prune {
-            for path in here.keys() {
-                folder.store().delete(&place(&folder, path)?).await?;
-            }
-        }
-        let copies = missing.into_iter().map(|object| copy_one(&origin, from, tenant, &folder, object));
+        let here: HashMap<String, u64> = here.into_iter().map(|object| (object.path, object.bytes)).collect();
+        let missing = there.into_iter().filter(|object| here.get(&object.path) != Some(&object.bytes));
+        let copies = missing.map(|object| copy_one(&origin, from, tenant, &folder, object));
         let bytes: Vec<u64> = futures::stream::iter(copies).buffer_unordered(AT_ONCE).try_collect().await?;
         Ok(Copied { objects: bytes.len() as u64, bytes: bytes.iter().sum() })
     }
 
     /// Brings what is left: the rest of the objects, and the rows of every service, which stand at `generation` then.
     pub async fn carry(&self, tenant: &TenantId, from: &Origin, generation: Generation) -> Result<Copied, Error> {
-        let copied = self.copy(tenant, from, true).await?;
+        let _alone = self.alone(tenant).await;
+        let copied = self.copy_alone(tenant, from).await?;
         let origin = self.origin(from)?;
         futures::future::try_join_all(keepers().map(|service| {
             let origin = &origin;

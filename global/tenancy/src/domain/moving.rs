@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 /// What is to be done next. Each can be done again (docs/adr/0017-a-tenant-moves.md).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
     Copy,
     Close,

@@ -88,18 +88,25 @@ pub async fn advance(tenancy: &Tenancy, id: Uuid, step: Step) -> Result<Step, Er
     Ok(step.next())
 }
 
-/// Issues the generation at which the tenant is entered again, and has its cell let nothing in. Once is enough.
+/// Issues two generations and has the tenant's cell let nothing in. At the first, its rows are carried; at the second,
+/// it is entered again: so what is carried late finds the door shut (`carried_at`). Once is enough.
 pub async fn close(tenancy: &Tenancy, id: Uuid) -> Result<(), Error> {
     let (mut db, now) = at(tenancy, id, Step::Close).await?;
     if now.generation.is_some() {
         return Ok(());
     }
     let tenant = TenantId::new(now.tenant).map_err(crate::store::routing::ill_formed)?;
+    writer::next_generation(&mut db).await?;
     let generation = writer::next_generation(&mut db).await?;
     moves::close(&mut db, id, generation).await?;
     rows::set_leaving(&mut db, tenant.as_str(), generation).await?;
     let change = Change::TenantLeaving { tenant, generation: Generation(generation.unsigned_abs()) };
     log(tenancy, &Caller::plane(), db, &change, &[now.source]).await
+}
+
+/// The generation at which rows are carried: the one before that at which the tenant is entered.
+pub fn carried_at(entered_at: Generation) -> Generation {
+    Generation(entered_at.0.saturating_sub(1))
 }
 
 /// Places the tenant in its new cell, and says that the move has come so far, in one transaction.

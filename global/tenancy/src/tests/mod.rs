@@ -1,6 +1,7 @@
 //! Against a real Postgres: what the pure tests of `domain` cannot show.
 
 mod feed;
+mod model;
 mod moves;
 mod placement;
 mod registry;

@@ -22,7 +22,7 @@ use super::{catalog_server, streams};
 use crate::config::Settings;
 use crate::ops::definitions::Definitions;
 use crate::ops::tables::Tables;
-use crate::ops::{Counters, Generations, Sink, run as sink};
+use crate::ops::{Counters, Generations, Sink, Wanted, run as sink};
 
 /// Coarse, for a network hop takes at least one; inside a host time is exact.
 const TICK: Duration = Duration::from_millis(20);
@@ -130,6 +130,7 @@ fn assemble(world: &Arc<World>, process: usize) -> Sink {
             forsaken_topic_id: world.forsaken.lock().clone(),
             ..Settings::default()
         },
+        wanted: Wanted::default(),
         counters: Counters {
             rows: Box::new(|_| ()),
             dead_letters: Box::new(|_| ()),
