@@ -82,8 +82,8 @@ pub async fn look(tenancy: &Tenancy, cells: &Arc<dyn Cells>, tasks: &kit::tasks:
     loop {
         if tenancy.is_writer() {
             for found in store::moves::under_way(&mut *tenancy.0.pool.acquire().await?).await? {
-                if tenancy.0.led.0.lock().insert(found.id) {
-                    lead(tenancy.clone(), Arc::clone(cells), Arc::clone(&places), found, tasks);
+                if let Some(alone) = Alone::with(tenancy, found.id) {
+                    lead(alone, Arc::clone(cells), Arc::clone(&places), found, tasks);
                 }
             }
         }
@@ -91,20 +91,35 @@ pub async fn look(tenancy: &Tenancy, cells: &Arc<dyn Cells>, tasks: &kit::tasks:
     }
 }
 
-fn lead(tenancy: Tenancy, cells: Arc<dyn Cells>, places: Arc<Semaphore>, found: Move, tasks: &kit::tasks::Tasks) {
+/// One leader of a move in this process, however it ends.
+struct Alone {
+    tenancy: Tenancy,
+    id: Uuid,
+}
+
+impl Alone {
+    fn with(tenancy: &Tenancy, id: Uuid) -> Option<Self> {
+        tenancy.0.led.0.lock().insert(id).then(|| Self { tenancy: tenancy.clone(), id })
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.tenancy.0.led.0.lock().remove(&self.id);
+    }
+}
+
+fn lead(alone: Alone, cells: Arc<dyn Cells>, places: Arc<Semaphore>, found: Move, tasks: &kit::tasks::Tasks) {
     let stopping = tasks.stopping();
     tasks.spawn("tenancy: a move", kit::tasks::Policy::Once, async move {
         let _place = places.acquire_owned().await;
-        let id = found.id;
         let ended = tokio::select! {
             () = stopping.cancelled() => Ok(()),
-            ended = to_the_end(&tenancy, cells.as_ref(), found) => ended,
+            ended = to_the_end(&alone.tenancy, cells.as_ref(), found) => ended,
         };
-        tenancy.0.led.0.lock().remove(&id);
-        match ended {
-            Ok(()) => {}
-            // Another process leads now, or the next look finds where it stands.
-            Err(error) => tracing::info!(%id, %error, "a move is led on from what is written down"),
+        // Another process leads now, or the next look finds where it stands.
+        if let Err(error) = ended {
+            tracing::info!(id = %alone.id, %error, "a move is led on from what is written down");
         }
         Ok(())
     });
