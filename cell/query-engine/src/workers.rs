@@ -10,6 +10,10 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::execution::SendableRecordBatchStream;
 use futures::{Stream, StreamExt};
+use thread_priority::unix::{
+    NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
+};
+use thread_priority::{ThreadPriority, ThreadPriorityValue};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -17,8 +21,8 @@ use tokio::time::Instant;
 
 use crate::{Error, Result};
 
-/// How far a thread that computes stands behind those that answer, in the kernel's steps of about a tenth.
-const NICE: i32 = 10;
+/// Where a thread that computes stands between the last (0) and the first (99); those that answer stand in the middle.
+const BEHIND: u8 = 25;
 /// Batches computed ahead of the reader.
 const AHEAD: usize = 2;
 /// A long statement keeps its thread for a whole batch. With more threads than cores it is the kernel that shares
@@ -77,8 +81,12 @@ impl Workers {
 
 /// Requests of others, and what they wait for, come before any statement's computing.
 fn give_way() {
-    if let Err(error) = rustix::process::nice(NICE) {
-        tracing::debug!(%error, "a query thread stays at the priority of the others");
+    let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
+    let lowered = ThreadPriorityValue::try_from(BEHIND).map(|behind| {
+        set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Crossplatform(behind), policy)
+    });
+    if !matches!(lowered, Ok(Ok(()))) {
+        tracing::debug!("a query thread stays at the priority of the others");
     }
 }
 

@@ -107,10 +107,7 @@ impl Proxy {
         let Some(tried) = exchange.placement() else { return Err(Refusal::Internal) };
         let knowledge = &self.shared.knowledge;
         if let Some(required) = required.filter(|required| *required > tried.generation) {
-            let limits = &self.shared.limits;
-            let is_leaving = knowledge.view().leaving(&tried.tenant).is_some();
-            let patience = if is_leaving { limits.arrival() } else { limits.placement() };
-            if !knowledge.reach(&tried.tenant, required, patience).await {
+            if !self.reaches(&tried.tenant, required).await {
                 return Err(Refusal::Moving);
             }
         } else if knowledge.view().by_tenant(&tried.tenant).is_some_and(|seat| seat.generation == tried.generation) {

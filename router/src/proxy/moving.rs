@@ -1,5 +1,6 @@
 //! Requests of a tenant that is on its way from one cell to another.
 
+use contracts::{Generation, TenantId};
 use pingora::proxy::Session;
 use tokio::sync::Semaphore;
 
@@ -16,6 +17,14 @@ impl Arrivals {
 }
 
 impl Proxy {
+    /// Waits for a placement that a cell has named: shortly, unless it turns out that the tenant is on its way.
+    pub(super) async fn reaches(&self, tenant: &TenantId, required: Generation) -> bool {
+        let (knowledge, limits) = (&self.shared.knowledge, &self.shared.limits);
+        let is_leaving = || knowledge.view().leaving(tenant).is_some();
+        knowledge.reach(tenant, required, limits.placement()).await
+            || (is_leaving() && knowledge.reach(tenant, required, limits.arrival()).await)
+    }
+
     /// Waits until the tenant has arrived, if it has left its cell.
     pub(super) async fn arrived(
         &self,
