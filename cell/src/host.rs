@@ -131,8 +131,7 @@ impl<'a> House<'a> {
         let tracer = self.exporter.tracer(declaration.name, self.config.cell.as_str())?;
         let context = self.context(service, tasks, identity.clone(), tracer.clone()).await?;
         let (database, settling) = (context.database.clone(), context.settling.clone());
-        let mut surface =
-            service.start(context).await.map_err(|error| named(declaration, "it cannot start", error))?;
+        let mut surface = service.start(context).await.map_err(|error| named(declaration, "it cannot start", error))?;
         let moving = moving::router(&self.config.cell, database, service.tenant_tables(), settling);
         surface.http = moving.merge(surface.http);
         self.listen(service, tasks, identity, tracer, surface).await
@@ -292,7 +291,8 @@ fn admits(config: &CellConfig, service: &ServiceDeclaration) -> Arc<dyn Fn(&str)
 }
 
 fn is_of_some_cell(peer: &str, service: &str) -> bool {
-    let (part, name) = peer.strip_prefix("spiffe://cytoplane/").and_then(|rest| rest.split_once('/')).unwrap_or_default();
+    let (part, name) =
+        peer.strip_prefix("spiffe://cytoplane/").and_then(|rest| rest.split_once('/')).unwrap_or_default();
     name == service && ![ROUTER, GLOBAL].contains(&part) && CellId::new(part).is_ok()
 }
 

@@ -18,8 +18,8 @@ use async_trait::async_trait;
 use contracts::services::{self, ICEBERG_CATALOG, ServiceDeclaration};
 use event_bus_control::ControlBus;
 use event_bus_data::DataBus;
-use kit::retention::Retention;
 use kit::moving::TenantTable;
+use kit::retention::Retention;
 use kit::service::{Context, Service, StartError, Surface};
 use lakehouse::Bucket;
 

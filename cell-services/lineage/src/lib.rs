@@ -34,7 +34,14 @@ impl Service for Lineage {
     }
 
     fn tenant_tables(&self) -> &'static [TenantTable] {
-        const { &[TenantTable::rows("lineage_event"), TenantTable::rows("lineage_run"), TenantTable::rows("lineage_node"), TenantTable::rows("lineage_edge")] }
+        const {
+            &[
+                TenantTable::rows("lineage_event"),
+                TenantTable::rows("lineage_run"),
+                TenantTable::rows("lineage_node"),
+                TenantTable::rows("lineage_edge"),
+            ]
+        }
     }
 
     fn openapi(&self) -> utoipa::openapi::OpenApi {

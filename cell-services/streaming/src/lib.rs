@@ -20,8 +20,8 @@ use async_trait::async_trait;
 use contracts::services::{self, ServiceDeclaration};
 use event_bus_control::ControlBus;
 use event_bus_data::DataBus;
-use kit::retention::Retention;
 use kit::moving::TenantTable;
+use kit::retention::Retention;
 use kit::service::{Context, Service, StartError, Surface};
 
 use crate::config::Settings;

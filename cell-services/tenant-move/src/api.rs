@@ -1,16 +1,18 @@
 //! HTTP: what the global plane asks, and what another cell's `tenant-move` takes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::response::Response;
 use axum::routing::{get, post, put};
-use axum::{Extension, Router};
 use contracts::services::{GLOBAL, TENANT_MOVE, spiffe_id};
 use contracts::{CellId, Generation, TenantId};
 use futures::{Stream, StreamExt, TryStreamExt};
 use http::StatusCode;
+use http::request::Parts;
 use kit::Problem;
 use kit::http::{Json, Peer, Query};
 use serde::Deserialize;
@@ -55,66 +57,67 @@ struct Wanted {
     path: String,
 }
 
-fn led(peer: &Peer) -> Result<(), Error> {
-    if *peer.0 == *spiffe_id(GLOBAL, GLOBAL) { Ok(()) } else { Err(Error::NotTheLeader) }
+/// The tenant of a request that the global plane makes.
+struct Led(TenantId);
+
+/// The tenant of a request of the cell that it is promised to.
+struct Taken(TenantId);
+
+fn asked(parts: &Parts) -> Result<&str, Error> {
+    parts.extensions.get::<Peer>().map(|peer| &*peer.0).ok_or(Error::NotTheLeader)
 }
 
-/// The cell whose `tenant-move` asks.
-fn taker(peer: &Peer) -> Result<CellId, Error> {
-    let cell = peer.0.strip_prefix("spiffe://cytoplane/").and_then(|rest| rest.strip_suffix(TENANT_MOVE));
-    let cell = cell.and_then(|rest| rest.strip_suffix('/')).and_then(|cell| CellId::new(cell).ok());
-    cell.ok_or(Error::NotPromised)
+async fn tenant_of(parts: &mut Parts) -> Result<TenantId, Problem> {
+    let named = Path::<HashMap<String, String>>::from_request_parts(parts, &()).await;
+    let named = named.ok().and_then(|Path(mut named)| TenantId::new(named.remove("tenant")?).ok());
+    Ok(named.ok_or(Error::NoTenant)?)
 }
 
-async fn promise(
-    State(mover): State<Arc<Mover>>,
-    Extension(peer): Extension<Peer>,
-    Path(tenant): Path<TenantId>,
-    Json(promise): Json<Promise>,
-) -> Result<StatusCode, Problem> {
-    led(&peer)?;
+impl<S: Send + Sync> FromRequestParts<S> for Led {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        if asked(parts)? != spiffe_id(GLOBAL, GLOBAL) {
+            return Err(Error::NotTheLeader.into());
+        }
+        tenant_of(parts).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Arc<Mover>> for Taken {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, mover: &Arc<Mover>) -> Result<Self, Problem> {
+        let cell = asked(parts)?.strip_prefix("spiffe://cytoplane/").and_then(|rest| rest.strip_suffix(TENANT_MOVE));
+        let cell = cell.and_then(|rest| rest.strip_suffix('/')).and_then(|cell| CellId::new(cell).ok());
+        let cell = cell.ok_or(Error::NotPromised)?;
+        let tenant = tenant_of(parts).await?;
+        mover.promises.check(&tenant, &cell)?;
+        Ok(Self(tenant))
+    }
+}
+
+type Done = Result<StatusCode, Problem>;
+
+async fn promise(State(mover): State<Arc<Mover>>, Led(tenant): Led, Json(promise): Json<Promise>) -> Done {
     mover.promises.give(tenant, promise.to);
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn close(
-    State(mover): State<Arc<Mover>>,
-    Extension(peer): Extension<Peer>,
-    Path(tenant): Path<TenantId>,
-) -> Result<StatusCode, Problem> {
-    led(&peer)?;
+async fn close(State(mover): State<Arc<Mover>>, Led(tenant): Led) -> Done {
     mover.close(&tenant).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn fence(
-    State(mover): State<Arc<Mover>>,
-    Extension(peer): Extension<Peer>,
-    Path(tenant): Path<TenantId>,
-    Query(at): Query<At>,
-) -> Result<StatusCode, Problem> {
-    led(&peer)?;
+async fn fence(State(mover): State<Arc<Mover>>, Led(tenant): Led, Query(at): Query<At>) -> Done {
     mover.fence(&tenant, Generation(at.generation)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn settle(
-    State(mover): State<Arc<Mover>>,
-    Extension(peer): Extension<Peer>,
-    Path(tenant): Path<TenantId>,
-) -> Result<StatusCode, Problem> {
-    led(&peer)?;
+async fn settle(State(mover): State<Arc<Mover>>, Led(tenant): Led) -> Done {
     mover.settle(&tenant).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn clean(
-    State(mover): State<Arc<Mover>>,
-    Extension(peer): Extension<Peer>,
-    Path(tenant): Path<TenantId>,
-    Query(at): Query<At>,
-) -> Result<StatusCode, Problem> {
-    led(&peer)?;
+async fn clean(State(mover): State<Arc<Mover>>, Led(tenant): Led, Query(at): Query<At>) -> Done {
     let objects = mover.clean(&tenant, Generation(at.generation)).await?;
     tracing::info!(%tenant, cell = %mover.cell, objects, "a tenant's data was taken away");
     Ok(StatusCode::NO_CONTENT)
@@ -122,22 +125,18 @@ async fn clean(
 
 async fn copy(
     State(mover): State<Arc<Mover>>,
-    Extension(peer): Extension<Peer>,
-    Path(tenant): Path<TenantId>,
+    Led(tenant): Led,
     Json(from): Json<Origin>,
 ) -> Result<Json<Copied>, Problem> {
-    led(&peer)?;
     Ok(Json(mover.copy(&tenant, &from).await?))
 }
 
 async fn carry(
     State(mover): State<Arc<Mover>>,
-    Extension(peer): Extension<Peer>,
-    Path(tenant): Path<TenantId>,
+    Led(tenant): Led,
     Query(at): Query<At>,
     Json(from): Json<Origin>,
 ) -> Result<Json<Copied>, Problem> {
-    led(&peer)?;
     Ok(Json(mover.carry(&tenant, &from, Generation(at.generation)).await?))
 }
 
@@ -150,31 +149,23 @@ fn lines(all: impl Stream<Item = Result<Line, Error>> + Send + 'static) -> Respo
     Response::new(Body::from_stream(text))
 }
 
-async fn objects(
-    State(mover): State<Arc<Mover>>,
-    Extension(peer): Extension<Peer>,
-    Path(tenant): Path<TenantId>,
-) -> Result<Response, Problem> {
-    mover.promises.check(&tenant, &taker(&peer)?)?;
+async fn objects(State(mover): State<Arc<Mover>>, Taken(tenant): Taken) -> Response {
     let all = list(&mover.folder(&tenant)).map_ok(Line::Object);
-    Ok(lines(all.chain(futures::stream::once(async { Ok(Line::End) }))))
+    lines(all.chain(futures::stream::once(async { Ok(Line::End) })))
 }
 
 async fn object(
     State(mover): State<Arc<Mover>>,
-    Extension(peer): Extension<Peer>,
-    Path(tenant): Path<TenantId>,
+    Taken(tenant): Taken,
     Json(wanted): Json<Wanted>,
 ) -> Result<Response, Problem> {
-    mover.promises.check(&tenant, &taker(&peer)?)?;
     Ok(Response::new(Body::from_stream(mover.object(&tenant, &wanted.path).await?)))
 }
 
 async fn rows(
     State(mover): State<Arc<Mover>>,
-    Extension(peer): Extension<Peer>,
-    Path((tenant, service)): Path<(TenantId, String)>,
+    Taken(tenant): Taken,
+    Path((_, service)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    mover.promises.check(&tenant, &taker(&peer)?)?;
     Ok(Response::new(Body::from_stream(mover.rows(&tenant, &service).await?.bytes_stream())))
 }

@@ -10,6 +10,8 @@ pub enum Error {
     NotTheLeader,
     #[error("the tenant is promised to no such cell")]
     NotPromised,
+    #[error("the path names no tenant")]
+    NoTenant,
     #[error("the service keeps no rows")]
     NoService,
     #[error("the path is not the tenant's")]
@@ -32,7 +34,7 @@ impl Fault for Error {
     fn kind(&self) -> Kind {
         match self {
             Error::NotTheLeader | Error::NotPromised => Kind::Forbidden,
-            Error::NoService | Error::Path => Kind::NotFound,
+            Error::NoTenant | Error::NoService | Error::Path => Kind::NotFound,
             Error::Peer { .. } | Error::Bucket(_) | Error::Store(_) | Error::Object => Kind::Unavailable,
             Error::Client(error) => error.kind(),
             Error::Scope(error) => error.kind(),
@@ -43,6 +45,7 @@ impl Fault for Error {
         match self {
             Error::NotTheLeader => "move/not-the-leader",
             Error::NotPromised => "move/not-promised",
+            Error::NoTenant => "move/no-tenant",
             Error::NoService => "move/no-service",
             Error::Path => "move/path",
             Error::Peer { .. } => "move/peer",

@@ -8,8 +8,8 @@ pub mod take;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use contracts::{CellId, TenantId};
 use contracts::services::{SERVICES, ServiceDeclaration};
+use contracts::{CellId, TenantId};
 use http::Method;
 use kit::peers::{PeerHttp, Peers};
 use lakehouse::Bucket;

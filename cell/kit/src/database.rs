@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use contracts::{Generation, TenantId};
 use contracts::services::database_name;
+use contracts::{Generation, TenantId};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};

@@ -40,7 +40,10 @@ impl Fault for Misdirected {
 pub enum Known {
     Here(Generation),
     /// Here at `generation` for what its last requests left behind; let in again elsewhere, at `next`.
-    Leaving { generation: Generation, next: Generation },
+    Leaving {
+        generation: Generation,
+        next: Generation,
+    },
     /// Not here at this generation or an older one.
     Away(Generation),
 }

@@ -30,10 +30,16 @@ pub enum PlacementLine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "at", rename_all = "snake_case")]
 pub enum Place {
-    Here { generation: Generation },
-    Elsewhere { generation: Generation },
+    Here {
+        generation: Generation,
+    },
+    Elsewhere {
+        generation: Generation,
+    },
     /// Still here, for what its last requests left behind; entered again at `generation`, elsewhere.
-    Leaving { generation: Generation },
+    Leaving {
+        generation: Generation,
+    },
     Gone,
 }
 

@@ -45,14 +45,29 @@ pub struct Table {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum Change {
-    CellUpserted { endpoint: CellEndpoint },
-    CellRemoved { cell: CellId },
-    TierUpserted { tier: Tier },
-    TierRemoved { tier: TierId },
-    TenantPlaced { route: Route },
-    TenantRemoved { tenant: TenantId },
+    CellUpserted {
+        endpoint: CellEndpoint,
+    },
+    CellRemoved {
+        cell: CellId,
+    },
+    TierUpserted {
+        tier: Tier,
+    },
+    TierRemoved {
+        tier: TierId,
+    },
+    TenantPlaced {
+        route: Route,
+    },
+    TenantRemoved {
+        tenant: TenantId,
+    },
     /// Its cell lets in nothing of it any more; it is entered again where it is placed at `generation` or above.
-    TenantLeaving { tenant: TenantId, generation: Generation },
+    TenantLeaving {
+        tenant: TenantId,
+        generation: Generation,
+    },
 }
 
 /// Routes in one line of a table: a line is short enough to be held, and long enough to be worth its framing.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use kit::tasks::Tasks;
 use sqlx::postgres::PgListener;
 
-use crate::leading::{self, Cells};
 use crate::Tenancy;
 use crate::error::Error;
+use crate::leading::{self, Cells};
 use crate::store::routing;
 
 /// A missed notification delays a change by no more than this.

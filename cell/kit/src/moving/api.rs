@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path};
 use axum::response::Response;
 use axum::routing::{get, post, put};
-use axum::{Extension, Router};
 use contracts::services::{TENANT_MOVE, spiffe_id};
 use contracts::{CellId, Generation, TenantId};
+use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
@@ -35,9 +36,21 @@ struct At {
     generation: u64,
 }
 
-impl Keeps {
-    fn of(&self, peer: &Peer) -> Result<&Inner, MovingError> {
-        if *peer.0 == *self.0.mover { Ok(&self.0) } else { Err(MovingError::NotTheMover) }
+/// A request of `tenant-move`, and the tenant it is about.
+struct Asked {
+    keeps: Arc<Inner>,
+    tenant: TenantId,
+}
+
+impl FromRequestParts<Keeps> for Asked {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, keeps: &Keeps) -> Result<Self, Problem> {
+        if parts.extensions.get::<Peer>().is_none_or(|peer| *peer.0 != *keeps.0.mover) {
+            return Err(MovingError::NotTheMover.into());
+        }
+        let tenant = Path::<TenantId>::from_request_parts(parts, keeps).await;
+        let Path(tenant) = tenant.map_err(|_| MovingError::NoTenant)?;
+        Ok(Self { keeps: Arc::clone(&keeps.0), tenant })
     }
 }
 
@@ -48,12 +61,7 @@ impl Inner {
 }
 
 /// The routes, for the listener of a service of `cell`.
-pub fn router(
-    cell: &CellId,
-    database: Option<Database>,
-    tables: &'static [TenantTable],
-    settling: Settling,
-) -> Router {
+pub fn router(cell: &CellId, database: Option<Database>, tables: &'static [TenantTable], settling: Settling) -> Router {
     let (mover, outbox) = (spiffe_id(cell.as_str(), TENANT_MOVE), database.clone().map(Outbox));
     let keeps = Keeps(Arc::new(Inner { mover, database, tables, settling, outbox }));
     Router::new()
@@ -63,59 +71,30 @@ pub fn router(
         .with_state(keeps)
 }
 
-async fn rows(
-    State(keeps): State<Keeps>,
-    Extension(peer): Extension<Peer>,
-    Path(tenant): Path<TenantId>,
-) -> Result<Response, Problem> {
-    let keeps = keeps.of(&peer)?;
+async fn rows(Asked { keeps, tenant }: Asked) -> Result<Response, Problem> {
     let rows = take_out(keeps.database()?, keeps.tables, &tenant).await?;
     let mut response = Response::new(Body::from_stream(rows));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     Ok(response)
 }
 
-async fn fill(
-    State(keeps): State<Keeps>,
-    Extension(peer): Extension<Peer>,
-    Path(tenant): Path<TenantId>,
-    Query(at): Query<At>,
-    body: Body,
-) -> Result<Json<Totals>, Problem> {
-    let keeps = keeps.of(&peer)?;
+async fn fill(Asked { keeps, tenant }: Asked, Query(at): Query<At>, body: Body) -> Result<Json<Totals>, Problem> {
     let rows = body.into_data_stream();
     Ok(Json(put_in(keeps.database()?, keeps.tables, &tenant, Generation(at.generation), rows).await?))
 }
 
-async fn clear(
-    State(keeps): State<Keeps>,
-    Extension(peer): Extension<Peer>,
-    Path(tenant): Path<TenantId>,
-    Query(at): Query<At>,
-) -> Result<StatusCode, Problem> {
-    let keeps = keeps.of(&peer)?;
+async fn clear(Asked { keeps, tenant }: Asked, Query(at): Query<At>) -> Result<StatusCode, Problem> {
     remove(keeps.database()?, keeps.tables, &tenant, Generation(at.generation)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn fence(
-    State(keeps): State<Keeps>,
-    Extension(peer): Extension<Peer>,
-    Path(tenant): Path<TenantId>,
-    Query(at): Query<At>,
-) -> Result<StatusCode, Problem> {
-    let keeps = keeps.of(&peer)?;
+async fn fence(Asked { keeps, tenant }: Asked, Query(at): Query<At>) -> Result<StatusCode, Problem> {
     super::fence(keeps.database()?, &tenant, Generation(at.generation)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// What the service itself still does, then what it says to others.
-async fn settle(
-    State(keeps): State<Keeps>,
-    Extension(peer): Extension<Peer>,
-    Path(tenant): Path<TenantId>,
-) -> Result<StatusCode, Problem> {
-    let keeps = keeps.of(&peer)?;
+async fn settle(Asked { keeps, tenant }: Asked) -> Result<StatusCode, Problem> {
     keeps.settling.settle(&tenant).await?;
     if let Some(outbox) = &keeps.outbox {
         patiently(outbox, &tenant).await?;

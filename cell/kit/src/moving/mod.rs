@@ -73,6 +73,8 @@ enum Line<R> {
 pub enum MovingError {
     #[error("only tenant-move may ask for this")]
     NotTheMover,
+    #[error("the path names no tenant")]
+    NoTenant,
     #[error("the service keeps no rows of tenants")]
     NoRows,
     #[error("line {0} is not a row of a declared table")]
@@ -97,7 +99,7 @@ impl Fault for MovingError {
     fn kind(&self) -> Kind {
         match self {
             Self::NotTheMover => Kind::Forbidden,
-            Self::NoRows => Kind::NotFound,
+            Self::NoTenant | Self::NoRows => Kind::NotFound,
             Self::Malformed(_) | Self::NotWhole => Kind::Invalid,
             Self::Differs(_) => Kind::Conflict,
             Self::Unsettled(_) => Kind::Unavailable,
@@ -108,6 +110,7 @@ impl Fault for MovingError {
     fn code(&self) -> &'static str {
         match self {
             Self::NotTheMover => "moving/not-the-mover",
+            Self::NoTenant => "moving/no-tenant",
             Self::NoRows => "moving/no-rows",
             Self::Malformed(_) => "moving/malformed",
             Self::NotWhole => "moving/not-whole",
@@ -127,9 +130,10 @@ impl Fault for MovingError {
 
 /// Tables of tenants that no one declared, and declared ones that are none; empty is good.
 pub async fn undeclared(database: &Database, declared: &[TenantTable]) -> Result<Vec<String>, DatabaseError> {
-    let found: Vec<String> = sqlx::query_scalar("select tablename::text from pg_policies where policyname = 'tenant_scope'")
-        .fetch_all(database.pool())
-        .await?;
+    let found: Vec<String> =
+        sqlx::query_scalar("select tablename::text from pg_policies where policyname = 'tenant_scope'")
+            .fetch_all(database.pool())
+            .await?;
     let known = |name: &str| name == FENCE || all(declared).iter().any(|table| table.name == name);
     let strange = found.iter().filter(|name| !known(name)).cloned();
     let absent = declared.iter().map(|table| table.name.to_owned()).filter(|name| !found.contains(name));

@@ -31,9 +31,7 @@ pub async fn take_out(
     let tx = database.begin_moment(tenant).await?;
     let tables = all(declared).into_iter();
     let taking = Taking { tx, tables, current: None, totals: Totals::new(), ended: false };
-    Ok(stream::try_unfold(taking, |mut taking| async move {
-        Ok(taking.piece().await?.map(|piece| (piece, taking)))
-    }))
+    Ok(stream::try_unfold(taking, |mut taking| async move { Ok(taking.piece().await?.map(|piece| (piece, taking))) }))
 }
 
 impl Taking {

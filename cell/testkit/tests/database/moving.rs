@@ -70,7 +70,8 @@ async fn rows_that_are_not_whole_or_not_the_tenants_leave_everything_as_it_was()
         ensure!(things(&to, "acme", 4).await? == 1, "{spoilt}");
     }
     // A sender that breaks off.
-    let broken = stream::iter([Ok(Bytes::from(first))]).chain(stream::once(async { Err(std::io::Error::other("gone")) }));
+    let broken =
+        stream::iter([Ok(Bytes::from(first))]).chain(stream::once(async { Err(std::io::Error::other("gone")) }));
     let refused = put_in(&to, TABLES, &acme, Generation(7), broken).await.unwrap_err();
     ensure!(matches!(refused, MovingError::NotWhole), "{refused:?}");
     put(&to, &acme, 7, vec![rows.into()]).await?;

@@ -13,13 +13,7 @@ fn options(world: &World, user: &str, secret: &str, database: &str) -> anyhow::R
     options_in(world, SHARED, user, secret, database)
 }
 
-fn options_in(
-    world: &World,
-    cell: &str,
-    user: &str,
-    secret: &str,
-    database: &str,
-) -> anyhow::Result<PgConnectOptions> {
+fn options_in(world: &World, cell: &str, user: &str, secret: &str, database: &str) -> anyhow::Result<PgConnectOptions> {
     let address = world.site.cell_address(cell).context("no address")?;
     let password = std::fs::read_to_string(world.site.cell_dir(cell).join("secrets").join(secret))?;
     Ok(PgConnectOptions::new_without_pgpass()

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use contracts::services::{GATEWAY, GLOBAL, ROUTER, SERVICES};
+use contracts::services::{GATEWAY, GLOBAL, ROUTER, SERVICES, STREAMING, ServiceDeclaration, TENANT_MOVE, declared};
 use kit::peers::PeerHttp;
 use kit::tls::{Identity, server_name};
 use reqwest::Method;
+use testkit::Answer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -68,7 +69,8 @@ pub async fn only_declared_callers_get_in(world: Arc<World>) -> anyhow::Result<(
     Ok(())
 }
 
-/// A certificate of the same name from another cell is another identity.
+/// A certificate of the same name from another cell is another identity, but for `tenant-move`, which takes from another
+/// cell's what that has been told to give.
 pub async fn another_cells_services_do_not_get_in(world: Arc<World>) -> anyhow::Result<()> {
     let dir = world.site.cell_dir(DEDICATED).join("identity");
     for target in SERVICES {
@@ -76,8 +78,38 @@ pub async fn another_cells_services_do_not_get_in(world: Arc<World>) -> anyhow::
             let identity = Identity::load(&dir, caller.name)?;
             let address = address(&world, target.http_port)?;
             let got_in = gets_in(&identity, target.name, address, &world.acme.id).await?;
-            ensure!(!got_in, "{DEDICATED}'s {} got into {SHARED}'s {}", caller.name, target.name);
+            let may = caller.name == target.name;
+            ensure!(got_in == may, "{DEDICATED}'s {} at {SHARED}'s {}: {got_in}", caller.name, target.name);
         }
+    }
+    Ok(())
+}
+
+/// A tenant's rows and objects: for this cell's `tenant-move` alone, and for another's once they were promised.
+pub async fn nobody_takes_a_tenant_that_was_not_promised(world: Arc<World>) -> anyhow::Result<()> {
+    let own = world.site.cell_dir(SHARED).join("identity");
+    let (tenant, streaming) = (&world.acme.id, declared(STREAMING));
+    let ask = async |identity: &Identity, target: &ServiceDeclaration, method: Method, path: &str| {
+        let peer = PeerHttp::new(identity, &server_name(SHARED, target.name), address(&world, target.http_port)?)?;
+        Answer::of(peer.plain(method, path).timeout(PATIENCE)).await
+    };
+    let rows = format!("/internal/v1/moving/{tenant}/rows");
+    for method in [Method::GET, Method::DELETE, Method::PUT] {
+        let path = format!("{rows}?generation=1000000");
+        let answer = ask(&Identity::load(&own, GATEWAY)?, streaming, method, &path).await?;
+        ensure!(answer.refused(&[403])?["code"] == "moving/not-the-mover", "{}", answer.excerpt());
+    }
+    let elsewhere = Identity::load(&world.site.cell_dir(DEDICATED).join("identity"), TENANT_MOVE)?;
+    let mover = declared(TENANT_MOVE);
+    for path in ["objects", "rows/streaming"] {
+        let path = format!("/internal/v1/moves/{tenant}/{path}");
+        let answer = ask(&elsewhere, mover, Method::GET, &path).await?;
+        ensure!(answer.refused(&[403])?["code"] == "move/not-promised", "{}", answer.excerpt());
+    }
+    for step in ["promise", "fence?generation=1000000", "clean?generation=1000000", "close", "settle"] {
+        let method = if step == "promise" { Method::PUT } else { Method::POST };
+        let answer = ask(&elsewhere, mover, method, &format!("/internal/v1/moves/{tenant}/{step}")).await?;
+        ensure!(answer.refused(&[403])?["code"] == "move/not-the-leader", "{step}: {}", answer.excerpt());
     }
     Ok(())
 }

@@ -99,6 +99,7 @@ cases_in_both![
     bodies::enormous_bodies_are_refused_on_every_write_route,
     doors::only_declared_callers_get_in,
     doors::another_cells_services_do_not_get_in,
+    doors::nobody_takes_a_tenant_that_was_not_promised,
     doors::strangers_do_not_get_in,
     doors::internal_feeds_are_not_public,
     doors::a_cell_hears_of_its_own_tenants_only,

@@ -150,10 +150,7 @@ pub async fn a_move_outlives_everybody_who_takes_part(world: Arc<World>) -> anyh
 pub async fn a_move_is_refused_or_given_up(world: Arc<World>) -> anyhow::Result<()> {
     let tenant = mobile(&world, "stayer").await?;
     let path = format!("/api/v1/tenants/{}/moves", tenant.id);
-    for (cell, status, code) in [
-        (SHARED, 422, "tenancy/invalid"),
-        ("nowhere", 422, "tenancy/invalid"),
-    ] {
+    for (cell, status, code) in [(SHARED, 422, "tenancy/invalid"), ("nowhere", 422, "tenancy/invalid")] {
         let answer = world.admin.call(Method::POST, &path, Some(json!({ "cell": cell }))).await?;
         let problem = answer.refused(&[status])?;
         ensure!(problem["code"] == code, "{problem}");

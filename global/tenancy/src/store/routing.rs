@@ -64,12 +64,7 @@ pub async fn after_for(
 pub type Listed = (TenantId, Generation, Option<Generation>);
 
 /// Tenants of a cell after `after`, by name.
-pub async fn tenants_of(
-    db: &mut PgConnection,
-    cell: &CellId,
-    after: &str,
-    limit: i64,
-) -> Result<Vec<Listed>, Error> {
+pub async fn tenants_of(db: &mut PgConnection, cell: &CellId, after: &str, limit: i64) -> Result<Vec<Listed>, Error> {
     let rows: Vec<(String, i64, Option<i64>)> = sqlx::query_as(
         "select id, generation, leaving from tenants where cell = $1 and state = 'active' and id > $2 order by id limit $3",
     )

@@ -220,11 +220,14 @@ impl Model for Moving {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always("what was acknowledged is where the tenant is, or is carried there", |_, state: &State| {
-                // Until the switch that is the old cell, whatever the new one has.
-                let rows = &state.cells[state.at.0].rows;
-                state.acknowledged.is_subset(rows)
-            }),
+            Property::always(
+                "what was acknowledged is where the tenant is, or is carried there",
+                |_, state: &State| {
+                    // Until the switch that is the old cell, whatever the new one has.
+                    let rows = &state.cells[state.at.0].rows;
+                    state.acknowledged.is_subset(rows)
+                },
+            ),
             Property::always("no two cells let the tenant in", |_, state: &State| {
                 let lets_in = |cell: &Cell| matches!(cell.heard, Heard::Here(generation) if generation >= cell.fence);
                 state.cells.iter().filter(|cell| lets_in(cell)).count() <= 1

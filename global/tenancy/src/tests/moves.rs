@@ -131,7 +131,12 @@ async fn comes_to(pool: &PgPool, id: &TenantId, step: Step) -> Done {
 
 /// A client that writes row after row, where it last heard that the tenant is; it looks again when it is refused, and
 /// now and then it looks too late.
-async fn client(pool: PgPool, model: Arc<Model>, id: TenantId, enough: Arc<AtomicBool>) -> anyhow::Result<BTreeSet<u64>> {
+async fn client(
+    pool: PgPool,
+    model: Arc<Model>,
+    id: TenantId,
+    enough: Arc<AtomicBool>,
+) -> anyhow::Result<BTreeSet<u64>> {
     let (mut acknowledged, mut row) = (BTreeSet::new(), 0);
     let (mut at, mut generation) = placed(&pool, &id).await?;
     while !enough.load(Ordering::Relaxed) {
