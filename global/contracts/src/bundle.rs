@@ -9,7 +9,7 @@ use crate::{kafka, nats};
 
 /// Grows by one whenever [`canonical`] changes; the blessed digest beside it makes a forgotten
 /// step a red test.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What travels: the document's exact bytes and the global plane's signature over them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
