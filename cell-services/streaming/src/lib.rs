@@ -74,6 +74,7 @@ impl Service for Streaming {
             database,
             bus,
             tasks: context.tasks.clone(),
+            placements: Arc::clone(&context.placements),
             tails: Tails::new(settings.tails_per_tenant, settings.tails),
             counters: Counters {
                 accepted: Box::new(move |rows| {

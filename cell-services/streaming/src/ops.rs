@@ -6,10 +6,13 @@ pub mod rows;
 pub mod streams;
 pub mod tail;
 
+use std::sync::Arc;
+
 use contracts::events::{AUDIT_ENTRY_RECORDED, AuditEntryRecorded};
 use contracts::{CellId, Rid, services};
 use event_bus_data::DataBus;
 use kit::database::{Database, DatabaseError, Tx};
+use kit::placements::Placements;
 use kit::tasks::Tasks;
 use kit::{Scope, outbox};
 use trace::Tracer;
@@ -26,6 +29,8 @@ pub struct App {
     pub tasks: Tasks,
     pub settings: Settings,
     pub tails: Tails,
+    /// A tail ends when its tenant has left the cell.
+    pub placements: Arc<Placements>,
     pub counters: Counters,
     pub tracer: Tracer,
 }

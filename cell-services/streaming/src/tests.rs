@@ -46,6 +46,7 @@ async fn bench() -> Bench {
         bus,
         // Nobody awaits the failures of a test's tasks.
         tasks: Tasks::new().0,
+        placements: kit::placements::Placements::new(CellId::new("test").unwrap()),
         tails: Tails::new(settings.tails_per_tenant, settings.tails),
         counters: Counters { accepted: Box::new(|_| ()), rejected: Box::new(|_| ()), acknowledged: Box::new(|_| ()) },
         tracer: trace::Tracer::off(),

@@ -176,6 +176,11 @@ impl Placements {
         }
     }
 
+    /// Whether the tenant has left this cell.
+    pub fn has_left(&self, tenant: &TenantId) -> bool {
+        matches!(self.known.read().get(tenant), Some(Known::Away(_)))
+    }
+
     /// Whether requests of the tenant are let in, as far as this cell has heard.
     pub fn lets_in(&self, tenant: &TenantId) -> bool {
         matches!(self.known.read().get(tenant), Some(Known::Here(_)))
@@ -243,6 +248,7 @@ mod tests {
         assert!(!placements.lets_in(&acme()), "what was said before takes nothing back");
         placements.change(acme(), Place::Elsewhere { generation: Generation(7) });
         assert_eq!((placements.lets_in(&acme()), placements.generation(&acme())), (false, None));
+        assert!(placements.has_left(&acme()));
         placements.change(acme(), Place::Here { generation: Generation(9) });
         assert!(placements.lets_in(&acme()));
         let one = |generation| HashMap::from([(acme(), Generation(generation))]);

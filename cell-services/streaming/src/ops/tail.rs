@@ -9,6 +9,7 @@ use contracts::events::STREAMING_RECORD_ACCEPTED;
 use contracts::{TenantId, headers};
 use event_bus_data::{RecordView, TailReader, TailStart};
 use kit::Scope;
+use kit::placements::Placements;
 use kit::tasks::Policy;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -86,7 +87,7 @@ pub struct Window {
 }
 
 /// Rows of one stream, from now on or from the oldest kept. The channel closes when the window is
-/// used up, the receiver is dropped or the service stops.
+/// used up, the receiver is dropped, the tenant leaves the cell or the service stops.
 pub async fn open(app: &App, scope: Scope, reference: &str, window: Window) -> Result<mpsc::Receiver<Passing>, Error> {
     scope.require(STREAMS_READ)?;
     if window.limit.is_some_and(|limit| limit == 0 || limit > MAX_LIMIT) {
@@ -96,12 +97,12 @@ pub async fn open(app: &App, scope: Scope, reference: &str, window: Window) -> R
     let seat = app.tails.take(&scope.tenant)?;
     let reader = app.bus.tail(STREAMING_RECORD_ACCEPTED, window.start).await?;
     let (out, passing) = mpsc::channel(AHEAD);
-    let stopping = app.tasks.stopping();
+    let (stopping, placements) = (app.tasks.stopping(), Arc::clone(&app.placements));
     app.tasks.spawn("live tail", Policy::Once, async move {
         let filter = Filter { tenant: scope.tenant, stream: stream.id };
         tokio::select! {
             () = stopping.cancelled() => {}
-            result = follow(&reader, &filter, window, &out) => if let Err(error) = result {
+            result = follow(&reader, &filter, window, &placements, &out) => if let Err(error) = result {
                 tracing::warn!(error = %kit::fault::chain(&error), "a live tail ended");
             },
         }
@@ -145,6 +146,7 @@ async fn follow(
     reader: &TailReader,
     filter: &Filter,
     window: Window,
+    placements: &Placements,
     out: &mpsc::Sender<Passing>,
 ) -> Result<(), Error> {
     let mut left = window.limit.unwrap_or(u64::MAX);
@@ -152,7 +154,8 @@ async fn follow(
     let ends_with_topic = window.start == TailStart::Earliest && window.limit.is_some();
     let mut ahead: HashMap<i32, i64> =
         reader.ranges().iter().filter(|(_, from, to)| from < to).map(|(partition, _, to)| (*partition, *to)).collect();
-    while left > 0 && !(ends_with_topic && ahead.is_empty()) {
+    // Its client comes back, and is led to where the rows are then.
+    while left > 0 && !(ends_with_topic && ahead.is_empty()) && !placements.has_left(&filter.tenant) {
         let mut found = Vec::new();
         let look = reader.drain(LOOK, WAIT, |record| {
             let position = record.position();

@@ -105,7 +105,11 @@ pub async fn a_tenant_moves_with_everything_it_has(world: Arc<World>) -> anyhow:
     rows::push_all(&tenant, &stream, 0, 100).await?;
     rows::committed(&tenant, &stream, 100).await?;
 
+    let tail =
+        tenant.request(Method::GET, &format!("/api/v1/streams/{stream}/tail")).send().await?.error_for_status()?;
     let (pushed, waited) = moves_under_load(&world, &tenant, &stream, 100, DEDICATED).await?;
+    // It ends with the tenant's stay in the cell that serves it, and is not left hanging.
+    tokio::time::timeout(PATIENCE, tail.bytes()).await.context("a live tail outlives its tenant's stay")??;
     are_all_there(&tenant, &stream, pushed).await?;
     ensure!(rows::count(&tenant, "datasets.people").await? == 2_000);
     // A stream, a dataset, an upload, a first push, and all that followed.
