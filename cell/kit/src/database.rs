@@ -16,6 +16,10 @@ use crate::{Scope, Secret};
 /// Beyond this a caller gets 503 instead of waiting in line.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A transaction in which nothing is asked for so long is ended by the server: nobody waits for ever for what one
+/// holds whose process has forgotten it. Longer than the longest wait for a bus or another service inside of one.
+const FORGOTTEN: &str = "45s";
+
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     #[error("the database cannot be reached")]
@@ -42,8 +46,11 @@ impl From<sqlx::Error> for DatabaseError {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
-            // 57P0x: the server is going down or starting; class 53: it is out of disk, memory or connections.
-            sqlx::Error::Database(e) if e.code().is_some_and(|c| c.starts_with("57P") || c.starts_with("53")) => {
+            // 57P0x: the server is going down or starting; class 53: it is out of disk, memory or connections; 25P03: the
+            // transaction was forgotten for too long.
+            sqlx::Error::Database(e)
+                if e.code().is_some_and(|c| c.starts_with("57P") || c.starts_with("53") || c == "25P03") =>
+            {
                 Self::Unavailable(error)
             }
             _ => Self::Statement(error),
@@ -129,7 +136,8 @@ impl Database {
             .database(&name)
             .password(address.password.expose())
             .application_name(&address.service)
-            .ssl_mode(PgSslMode::Prefer);
+            .ssl_mode(PgSslMode::Prefer)
+            .options([("idle_in_transaction_session_timeout", FORGOTTEN)]);
         let pool = PgPoolOptions::new()
             .max_connections(address.max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)

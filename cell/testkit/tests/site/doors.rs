@@ -58,7 +58,8 @@ pub async fn only_declared_callers_get_in(world: Arc<World>) -> anyhow::Result<(
             let address = address(&world, port)?;
             for caller in SERVICES.iter().map(|s| s.name).filter(|name| *name != target.name) {
                 let identity = Identity::load(&dir, caller)?;
-                let got_in = gets_in(&identity, target.name, address, &world.acme.id).await?;
+                let got_in = gets_in(&identity, target.name, address, &world.acme.id).await;
+                let got_in = got_in.with_context(|| format!("asked by {caller}"))?;
                 let declared = target.callers.contains(&caller);
                 ensure!(got_in == declared, "{caller} at {}:{port}: got in {got_in}, declared {declared}", target.name);
             }
