@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use contracts::services::{GATEWAY, GLOBAL, ROUTER, SERVICES, STREAMING, ServiceDeclaration, TENANT_MOVE, declared};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use kit::peers::PeerHttp;
 use kit::tls::{Identity, server_name};
 use reqwest::Method;
+use rustls_pki_types::ServerName;
 use testkit::Answer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crate::world::{DEDICATED, SHARED, World};
 
@@ -19,24 +23,34 @@ use crate::world::{DEDICATED, SHARED, World};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a caller forges to look like the router or the gateway.
-fn forged(peer: &PeerHttp, tenant: &str) -> reqwest::RequestBuilder {
-    peer.plain(Method::GET, "/api/v1/datasets")
+fn forged(address: SocketAddr, tenant: &str) -> anyhow::Result<http::Request<String>> {
+    let request = http::Request::get(format!("https://{address}/api/v1/datasets"))
         .header("x-cyto-tenant", tenant)
         .header("x-cyto-cell", SHARED)
         .header("x-cyto-generation", "1")
         .header("x-cyto-actor", "service:gateway")
-        .header("x-cyto-scopes", "*")
-        .timeout(PATIENCE)
+        .header("x-cyto-scopes", "*");
+    Ok(request.body(String::new())?)
 }
 
-/// `true` when the port let the request through to a handler.
+/// `true` when the port let the request through to a handler. On one connection, without a client's pool around it: a
+/// pool that is refused right after its handshake may wait for a connection that nobody makes.
 async fn gets_in(identity: &Identity, service: &str, address: SocketAddr, tenant: &str) -> anyhow::Result<bool> {
-    let peer = PeerHttp::new(identity, &server_name(SHARED, service), address)?;
-    match forged(&peer, tenant).send().await {
+    let (name, connector) = (server_name(SHARED, service), TlsConnector::from(Arc::new(identity.client()?)));
+    let request = forged(address, tenant)?;
+    let asked = async {
+        let tls = connector.connect(ServerName::try_from(name)?, TcpStream::connect(address).await?).await?;
+        let (mut client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await?;
+        let connection = tokio::spawn(connection);
+        let answer = client.send_request(request).await;
+        connection.abort();
+        anyhow::Ok(answer?.status())
+    };
+    match tokio::time::timeout(PATIENCE, asked).await {
         // Silence is no refusal.
-        Err(error) if error.is_timeout() => bail!("{service} at {address} does not answer"),
-        Err(_) => Ok(false),
-        Ok(answer) => Ok(answer.status() != reqwest::StatusCode::FORBIDDEN),
+        Err(_) => bail!("{service} at {address} does not answer"),
+        Ok(Err(_)) => Ok(false),
+        Ok(Ok(status)) => Ok(status != http::StatusCode::FORBIDDEN),
     }
 }
 
