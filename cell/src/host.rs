@@ -9,7 +9,9 @@ use axum::routing::get;
 use contracts::CellId;
 use contracts::bundle::{self, CellReport};
 use contracts::claims::AUDIENCE_CELL;
-use contracts::services::{ADMIN_PORT, GATEWAY, GLOBAL, ROUTER, SQL_BI_GATEWAY, ServiceDeclaration, spiffe_id};
+use contracts::services::{
+    ADMIN_PORT, GATEWAY, GLOBAL, ROUTER, SQL_BI_GATEWAY, ServiceDeclaration, named_by, spiffe_id,
+};
 use kit::admission::Admission;
 use kit::config::CellConfig;
 use kit::database::{Database, DatabaseAddress};
@@ -291,9 +293,8 @@ fn admits(config: &CellConfig, service: &ServiceDeclaration) -> Arc<dyn Fn(&str)
 }
 
 fn is_of_some_cell(peer: &str, service: &str) -> bool {
-    let (part, name) =
-        peer.strip_prefix("spiffe://cytoplane/").and_then(|rest| rest.split_once('/')).unwrap_or_default();
-    name == service && ![ROUTER, GLOBAL].contains(&part) && CellId::new(part).is_ok()
+    named_by(peer)
+        .is_some_and(|(part, name)| name == service && ![ROUTER, GLOBAL].contains(&part) && CellId::new(part).is_ok())
 }
 
 /// A table of tenants that would stay behind when they move keeps its service from starting.

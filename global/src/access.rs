@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use contracts::CellId;
-use contracts::services::{GLOBAL, ROUTER, spiffe_id};
+use contracts::services::{GLOBAL, ROUTER, named_by, spiffe_id};
 use futures::StreamExt as _;
 use http::HeaderMap;
 use kit::fault::{Kind, Problem};
@@ -29,7 +29,7 @@ fn part(peer: &str) -> Option<Part> {
     if peer == spiffe_id(ROUTER, ROUTER) {
         return Some(Part::Router);
     }
-    let (part, service) = peer.strip_prefix("spiffe://cytoplane/")?.split_once('/')?;
+    let (part, service) = named_by(peer)?;
     let service_named = CellId::new(service).is_ok();
     match part {
         ROUTER => None,

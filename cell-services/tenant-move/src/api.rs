@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::response::Response;
 use axum::routing::{get, post, put};
-use contracts::services::{GLOBAL, TENANT_MOVE, spiffe_id};
+use contracts::services::{GLOBAL, TENANT_MOVE, named_by, spiffe_id};
 use contracts::{CellId, Generation, TenantId};
 use futures::{Stream, StreamExt, TryStreamExt};
 use http::StatusCode;
@@ -86,9 +86,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Led {
 impl FromRequestParts<Arc<Mover>> for Taken {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, mover: &Arc<Mover>) -> Result<Self, Problem> {
-        let cell = asked(parts)?.strip_prefix("spiffe://cytoplane/").and_then(|rest| rest.strip_suffix(TENANT_MOVE));
-        let cell = cell.and_then(|rest| rest.strip_suffix('/')).and_then(|cell| CellId::new(cell).ok());
-        let cell = cell.ok_or(Error::NotPromised)?;
+        let cell = named_by(asked(parts)?).filter(|(_, service)| *service == TENANT_MOVE);
+        let cell = cell.and_then(|(cell, _)| CellId::new(cell).ok()).ok_or(Error::NotPromised)?;
         let tenant = tenant_of(parts).await?;
         mover.promises.check(&tenant, &cell)?;
         Ok(Self(tenant))

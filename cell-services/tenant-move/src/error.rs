@@ -2,7 +2,6 @@
 
 use kit::fault::{Fault, Kind};
 use kit::peers::PeerError;
-use kit::scope::ScopeError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -26,8 +25,6 @@ pub enum Error {
     Object,
     #[error(transparent)]
     Client(#[from] PeerError),
-    #[error(transparent)]
-    Scope(#[from] ScopeError),
 }
 
 impl Fault for Error {
@@ -37,7 +34,6 @@ impl Fault for Error {
             Error::NoTenant | Error::NoService | Error::Path => Kind::NotFound,
             Error::Peer { .. } | Error::Bucket(_) | Error::Store(_) | Error::Object => Kind::Unavailable,
             Error::Client(error) => error.kind(),
-            Error::Scope(error) => error.kind(),
         }
     }
 
@@ -52,7 +48,6 @@ impl Fault for Error {
             Error::Bucket(_) | Error::Store(_) => "move/bucket",
             Error::Object => "move/object",
             Error::Client(error) => error.code(),
-            Error::Scope(error) => error.code(),
         }
     }
 }

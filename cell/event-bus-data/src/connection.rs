@@ -1,6 +1,6 @@
 //! How a service reaches the broker: SCRAM-SHA-512, its own principal.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,13 +24,11 @@ pub struct DataBus {
     pub(crate) service: &'static str,
     producer: DataProducer,
     pub(crate) deliveries: Deliveries,
-    /// Event and purpose of every group that has a member here.
-    pub(crate) groups: Arc<Mutex<Vec<(String, String)>>>,
-    pub(crate) meters: Meters,
+    pub(crate) groups: Groups,
 }
 
-/// By event and purpose.
-type Meters = Arc<Mutex<HashMap<(String, String), Arc<LagMeter>>>>;
+/// Every group that has a member here, by event and purpose; its meter once it has been asked for.
+type Groups = Arc<Mutex<BTreeMap<(String, String), Option<Arc<LagMeter>>>>>;
 
 /// A record, and with it a batch, is given up after this long without an acknowledgement.
 pub(crate) const DELIVERY_DEADLINE: Duration = Duration::from_secs(30);
@@ -46,7 +44,6 @@ impl DataBus {
             producer,
             deliveries: Deliveries::default(),
             groups: Arc::default(),
-            meters: Arc::default(),
         })
     }
 
@@ -62,7 +59,7 @@ impl DataBus {
     /// A member of group `<service>.<purpose>` on a declared event's topic.
     pub fn consumer(&self, event: &str, purpose: &str) -> Result<DataConsumer, BusError> {
         let event = declared(event)?;
-        self.groups.lock().push((event.name.to_owned(), purpose.to_owned()));
+        self.groups.lock().entry((event.name.to_owned(), purpose.to_owned())).or_default();
         DataConsumer::new(
             &client_config(&self.endpoint, self.service),
             event.name,

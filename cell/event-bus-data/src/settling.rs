@@ -1,12 +1,13 @@
 //! Waiting until the service's groups have dealt with what is on their topics.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use contracts::TenantId;
 use kit::moving::{Settles, Unsettled};
 
-use crate::{BusError, DataBus};
+use crate::{BusError, DataBus, LagMeter};
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -18,9 +19,7 @@ impl Settles for DataBus {
 
     /// Others' events are waited for too: they stand between the tenant's.
     async fn settle(&self, _tenant: &TenantId) -> Result<(), Unsettled> {
-        let groups = self.groups.lock().clone();
-        for (event, purpose) in groups {
-            let meter = self.meter(&event, &purpose)?;
+        for meter in self.meters()? {
             let ends = meter.ends().await?;
             while !meter.has_passed(&ends).await? {
                 tokio::time::sleep(LOOK_EVERY).await;
@@ -31,15 +30,13 @@ impl Settles for DataBus {
 }
 
 impl DataBus {
-    /// Made once for each group: a meter has a connection of its own.
-    fn meter(&self, event: &str, purpose: &str) -> Result<std::sync::Arc<crate::LagMeter>, BusError> {
-        let mut meters = self.meters.lock();
-        let key = (event.to_owned(), purpose.to_owned());
-        if let Some(meter) = meters.get(&key) {
-            return Ok(meter.clone());
-        }
-        let meter = std::sync::Arc::new(self.lag_meter(event, purpose)?);
-        meters.insert(key, meter.clone());
-        Ok(meter)
+    /// Of every group. Each is made once: a meter has a connection of its own.
+    fn meters(&self) -> Result<Vec<Arc<LagMeter>>, BusError> {
+        let mut groups = self.groups.lock();
+        let all = groups.iter_mut().map(|((event, purpose), meter)| match meter {
+            Some(meter) => Ok(Arc::clone(meter)),
+            None => Ok(Arc::clone(meter.insert(Arc::new(self.lag_meter(event, purpose)?)))),
+        });
+        all.collect()
     }
 }

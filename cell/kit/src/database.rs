@@ -174,10 +174,7 @@ impl Database {
             Some(held) => held,
             None => raise_fence(&mut tx, scope.tenant.as_str(), generation).await?,
         };
-        if required > generation {
-            return Err(DatabaseError::Fenced { required: Generation(required.unsigned_abs()) });
-        }
-        Ok(tx)
+        unless_fenced(tx, required, generation)
     }
 
     /// Begins a transaction in a tenant whose fence it raises to `generation`; refused if somebody newer was here.
@@ -185,10 +182,7 @@ impl Database {
         let mut tx = self.begin_as(tenant.as_str()).await?;
         let generation = i64::try_from(generation.0).unwrap_or(i64::MAX);
         let required = raise_fence(&mut tx, tenant.as_str(), generation).await?;
-        if required > generation {
-            return Err(DatabaseError::Fenced { required: Generation(required.unsigned_abs()) });
-        }
-        Ok(tx)
+        unless_fenced(tx, required, generation)
     }
 
     /// Begins a transaction that sees the tenant's rows as they are at this moment, and changes nothing.
@@ -210,6 +204,13 @@ impl Database {
         narrow(&mut tx, tenant).await?;
         Ok(tx)
     }
+}
+
+fn unless_fenced(tx: Tx, required: i64, generation: i64) -> Result<Tx, DatabaseError> {
+    if required > generation {
+        return Err(DatabaseError::Fenced { required: Generation(required.unsigned_abs()) });
+    }
+    Ok(tx)
 }
 
 async fn narrow(tx: &mut Tx, tenant: &str) -> Result<(), DatabaseError> {

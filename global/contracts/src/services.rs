@@ -200,7 +200,14 @@ pub fn database_name(service: &str) -> String {
 /// `spiffe://cytoplane/<part>/<service>`: the URI in a certificate that says who a process is.
 /// `part` is a cell's name, `router` or `global`.
 pub fn spiffe_id(part: &str, service: &str) -> String {
-    format!("spiffe://cytoplane/{part}/{service}")
+    format!("{SPIFFE}{part}/{service}")
+}
+
+const SPIFFE: &str = "spiffe://cytoplane/";
+
+/// Part and service of such an id.
+pub fn named_by(spiffe_id: &str) -> Option<(&str, &str)> {
+    spiffe_id.strip_prefix(SPIFFE)?.split_once('/')
 }
 
 #[cfg(test)]

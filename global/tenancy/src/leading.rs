@@ -168,17 +168,19 @@ impl<'a> Leader<'a> {
         })
     }
 
+    async fn written(&self) -> Result<Move, Error> {
+        let mut db = self.tenancy.0.pool.acquire().await?;
+        store::moves::lock(&mut db, self.id).await?.ok_or(Error::NotFound("move"))
+    }
+
     /// Where the move stands now: somebody may have cancelled it.
     async fn now(&self) -> Result<Step, Error> {
-        let mut db = self.tenancy.0.pool.acquire().await?;
-        store::moves::lock(&mut db, self.id).await?.ok_or(Error::NotFound("move"))?.step()
+        self.written().await?.step()
     }
 
     async fn generation(&self) -> Result<Generation, Error> {
-        let mut db = self.tenancy.0.pool.acquire().await?;
-        let now = store::moves::lock(&mut db, self.id).await?.ok_or(Error::NotFound("move"))?;
-        let generation = now.generation.ok_or(Error::Broken("a move past its close has no generation"))?;
-        Ok(Generation(generation.unsigned_abs()))
+        let generation = self.written().await?.generation;
+        Ok(Generation(generation.ok_or(Error::Broken("a move past its close has no generation"))?.unsigned_abs()))
     }
 
     async fn placed_at(&self) -> Result<Generation, Error> {

@@ -27,29 +27,27 @@ impl LagMeter {
 
     /// Records of the topic that the whole group has not committed yet.
     pub async fn lag(&self) -> Result<i64, BusError> {
-        let all = self.ask(standing).await?;
+        let all = self.standing().await?;
         Ok(all.values().map(|partition| (partition.high - partition.next).max(0)).sum())
     }
 
     /// The next offset of every partition.
     pub async fn ends(&self) -> Result<BTreeMap<i32, i64>, BusError> {
-        let all = self.ask(standing).await?;
+        let all = self.standing().await?;
         Ok(all.into_iter().map(|(partition, Standing { high, .. })| (partition, high)).collect())
     }
 
     /// Whether the group has committed everything before `ends`.
     pub async fn has_passed(&self, ends: &BTreeMap<i32, i64>) -> Result<bool, BusError> {
-        let all = self.ask(standing).await?;
+        let all = self.standing().await?;
         Ok(ends.iter().all(|(partition, end)| all.get(partition).is_some_and(|now| now.next >= *end)))
     }
 
-    async fn ask<T: Send + 'static>(
-        &self,
-        question: fn(&BaseConsumer, &str) -> Result<T, KafkaError>,
-    ) -> Result<T, BusError> {
+    /// By partition.
+    async fn standing(&self) -> Result<BTreeMap<i32, Standing>, BusError> {
         let (client, topic) = (Arc::clone(&self.client), self.topic);
-        match tokio::task::spawn_blocking(move || question(&client, topic)).await {
-            Ok(answer) => answer.map_err(|e| BusError::of(topic, e)),
+        match tokio::task::spawn_blocking(move || standing(&client, topic)).await {
+            Ok(all) => all.map_err(|e| BusError::of(topic, e)),
             Err(_) => Err(BusError::Unavailable(KafkaError::Canceled)),
         }
     }

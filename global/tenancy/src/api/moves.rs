@@ -1,7 +1,6 @@
 //! Moves of tenants between cells.
 
 use axum::extract::{Path, State};
-use contracts::TenantId;
 use http::StatusCode;
 use kit::fault::Problem;
 use kit::http::{Json, Page, PageRequest};
@@ -10,9 +9,9 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::tenants::tenant_id;
 use crate::Tenancy;
 use crate::domain::access::Caller;
-use crate::error::Error;
 use crate::ops::moves;
 use crate::store::moves::Move;
 
@@ -62,10 +61,6 @@ impl From<Move> for MoveView {
             waited_ms: waited.map(|waited| i64::try_from(waited.whole_milliseconds()).unwrap_or(i64::MAX)),
         }
     }
-}
-
-fn tenant_id(text: String) -> Result<TenantId, Error> {
-    TenantId::new(text).map_err(|_| Error::NotFound("tenant"))
 }
 
 /// Move a tenant to another cell, while it is in use. The same again answers 200 with the move that is under way.

@@ -98,7 +98,7 @@ pub struct ListQuery {
     page_token: Option<String>,
 }
 
-fn tenant_id(text: String) -> Result<TenantId, Error> {
+pub(super) fn tenant_id(text: String) -> Result<TenantId, Error> {
     TenantId::new(text).map_err(|_| Error::NotFound("tenant"))
 }
 
