@@ -9,6 +9,15 @@ use super::{FeedError, SILENCE};
 /// A line that holds every revocation is long, but not endless.
 const MAX_LINE_BYTES: usize = 64 << 20;
 
+const SILENT: &str = "the feed has been silent for too long";
+
+/// What a feed's request is answered with: its head is waited for no longer than a line. The client's pool can keep a
+/// request for ever whose first connection was refused right after its handshake.
+pub(super) async fn answer(request: reqwest::RequestBuilder) -> Result<reqwest::Response, FeedError> {
+    let answer = tokio::time::timeout(SILENCE, request.send()).await.map_err(|_| SILENT)??;
+    Ok(answer.error_for_status()?)
+}
+
 pub(super) struct Lines {
     body: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
     buffer: BytesMut,
@@ -34,7 +43,7 @@ impl Lines {
                 return Err("a line of the feed is longer than its bound".into());
             }
             match tokio::time::timeout(SILENCE, self.body.next()).await {
-                Err(_) => return Err("the feed has been silent for too long".into()),
+                Err(_) => return Err(SILENT.into()),
                 Ok(None) => return Ok(None),
                 Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk?),
             }

@@ -11,7 +11,7 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::lines::Lines;
+use super::lines::{Lines, answer};
 use super::{Feed, FeedError, Snapshot, SnapshotError};
 use crate::admission::Admission;
 use crate::peers::PeerHttp;
@@ -142,7 +142,7 @@ impl Feed for Feeding {
         }
         self.heard.listed.clear();
         self.heard.leaving.clear();
-        let response = self.global.plain(Method::GET, &path).send().await?.error_for_status()?;
+        let response = answer(self.global.plain(Method::GET, &path)).await?;
         let outcome = self.read(Lines::new(response)).await;
         self.store().await?;
         outcome

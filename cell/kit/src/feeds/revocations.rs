@@ -6,7 +6,7 @@ use std::sync::Arc;
 use contracts::claims::Revocation;
 use http::Method;
 
-use super::lines::Lines;
+use super::lines::{Lines, answer};
 use super::{Feed, FeedError, Snapshot, SnapshotError};
 use crate::admission::Admission;
 use crate::clock::unix_seconds;
@@ -46,7 +46,7 @@ impl Feed for Revocations {
     async fn follow(&mut self) -> Result<(), FeedError> {
         let since = self.list.iter().map(|r| r.seq).max().unwrap_or(0);
         let path = format!("/internal/v1/revocations?since={since}");
-        let response = self.global.plain(Method::GET, &path).send().await?.error_for_status()?;
+        let response = answer(self.global.plain(Method::GET, &path)).await?;
         let head = response.headers().get(HEAD).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
         if head.is_some_and(|head| head < since) {
             // Old entries stay in force until they expire; only the position starts again.
