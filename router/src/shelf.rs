@@ -14,7 +14,6 @@ use crate::block::Block;
 
 /// File layout: magic, format, kind, version, payload length, BLAKE3 of all the rest, payload.
 const MAGIC: &[u8; 8] = b"CYTOSNAP";
-const FORMAT: u16 = 1;
 const HEADER: usize = 8 + 2 + 2 + 8 + 8 + 32;
 const KEPT: usize = 3;
 
@@ -40,6 +39,14 @@ impl Kind {
             Kind::Routing => "routing",
             Kind::Keys => "keys",
             Kind::Revocations => "revocations",
+        }
+    }
+
+    /// Raised when the payload's layout changes: a file of another format is not read.
+    fn format(self) -> u16 {
+        match self {
+            Kind::Routing => 2,
+            Kind::Keys | Kind::Revocations => 1,
         }
     }
 
@@ -71,7 +78,7 @@ pub enum SealError {
 fn digest(kind: Kind, version: u64, payload: &[u8]) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(MAGIC);
-    hasher.update(&FORMAT.to_le_bytes());
+    hasher.update(&kind.format().to_le_bytes());
     hasher.update(&kind.code().to_le_bytes());
     hasher.update(&version.to_le_bytes());
     hasher.update(&(payload.len() as u64).to_le_bytes());
@@ -83,7 +90,7 @@ fn digest(kind: Kind, version: u64, payload: &[u8]) -> blake3::Hash {
 pub fn seal(kind: Kind, version: u64, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER + payload.len());
     out.extend_from_slice(MAGIC);
-    out.extend_from_slice(&FORMAT.to_le_bytes());
+    out.extend_from_slice(&kind.format().to_le_bytes());
     out.extend_from_slice(&kind.code().to_le_bytes());
     out.extend_from_slice(&version.to_le_bytes());
     out.extend_from_slice(&(payload.len() as u64).to_le_bytes());
@@ -99,8 +106,9 @@ pub fn open(kind: Kind, file: &[u8]) -> Result<(u64, &[u8]), SealError> {
     let number = |from: usize| -> Result<u64, SealError> {
         field(from, 8)?.try_into().map(u64::from_le_bytes).map_err(|_| SealError::Length)
     };
-    let foreign =
-        field(0, 8)? != MAGIC || field(8, 2)? != FORMAT.to_le_bytes() || field(10, 2)? != kind.code().to_le_bytes();
+    let foreign = field(0, 8)? != MAGIC
+        || field(8, 2)? != kind.format().to_le_bytes()
+        || field(10, 2)? != kind.code().to_le_bytes();
     if foreign {
         return Err(SealError::Foreign);
     }

@@ -1,4 +1,4 @@
-//! How names find their slots. Keyed: tenants choose their names, and must not choose where they collide.
+//! How names find their groups and slots. Keyed: tenants choose their names, and must not choose where they collide.
 //! Written to disk, so the hash is one that no library's version changes.
 
 use std::hash::Hasher as _;
@@ -27,7 +27,7 @@ impl Hasher {
 }
 
 impl Hash {
-    /// The slot of the `step`-th try; `None` without slots.
+    /// The slot of the `step`-th try, or at first the group; `None` without any.
     pub fn place(self, slots: u64, step: u64) -> Option<u64> {
         let first = (u128::from(self.0) * u128::from(slots)) >> 64;
         (u64::try_from(first).ok()? + step).checked_rem(slots)
@@ -40,6 +40,11 @@ impl Hash {
 
     pub fn is_tag_of(self, slot: u64) -> bool {
         slot >> 32 == self.tag()
+    }
+
+    /// What tells a record from most others of its group.
+    pub fn short_tag(self) -> u8 {
+        (self.0 & u64::from(u8::MAX)) as u8
     }
 
     /// The low bits: the high ones chose the place, and are much the same among neighbours.

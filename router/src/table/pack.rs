@@ -9,15 +9,17 @@ use contracts::{CellId, TierId};
 
 use super::TableError;
 use super::hash::{Hash, Hasher};
-use super::packed::{Front, HEADER, Housing, Packed, SLOT};
+use super::packed::{BEGIN, Front, HEADER, Housing, Packed, SLOT};
 use crate::block::Block;
 
 /// Endings worth an index: each is tried for every host that is looked up.
 const MOST_ENDINGS: usize = 8;
 /// Routes that are looked at for what hosts have in common.
 const SAMPLE: usize = 10_000;
+/// Tenants in a group, on average: so many records are one or two lines of the processor's cache.
+const TENANTS_PER_GROUP: usize = 4;
 /// A slot in four stays empty, so that a probe is short.
-const SLOTS_PER_NAME: (u64, u64) = (4, 3);
+const SLOTS_PER_NAME: (usize, usize) = (4, 3);
 
 /// The endings that most hosts share, commonest first.
 fn endings(routes: &[Route]) -> Vec<String> {
@@ -93,9 +95,19 @@ struct Packer {
     front: Front,
     pairs: HashMap<CellId, HashMap<TierId, u16>>,
     hasher: Hasher,
+    /// Records in the order they came.
     records: Vec<u8>,
-    tenants: Vec<(Hash, u32)>,
+    tenants: Vec<Came>,
+    /// Hosts that need a slot, and which of the tenants each belongs to.
     hosts: Vec<(Hash, u32)>,
+}
+
+/// A tenant whose record has come.
+#[derive(Debug, Clone, Copy)]
+struct Came {
+    hash: Hash,
+    begin: u32,
+    end: u32,
 }
 
 fn too_large() -> TableError {
@@ -136,81 +148,106 @@ impl Packer {
     }
 
     fn add(&mut self, route: &Route) -> Result<(), TableError> {
-        let offset = u32::try_from(self.records.len()).map_err(|_| too_large())?;
-        let pair = self.pair(route)?;
-        self.records.extend_from_slice(&pair.to_le_bytes());
-        varint(&mut self.records, route.generation.0);
-        text(&mut self.records, route.tenant.as_str())?;
-        varint(&mut self.records, route.hosts.len() as u64);
-        self.tenants.push((self.hasher.hash(route.tenant.as_str()), offset));
+        let number = u32::try_from(self.tenants.len()).map_err(|_| too_large())?;
+        let hash = self.hasher.hash(route.tenant.as_str());
+        let mut body = self.pair(route)?.to_le_bytes().to_vec();
+        varint(&mut body, route.generation.0);
+        text(&mut body, route.tenant.as_str())?;
+        varint(&mut body, route.hosts.len() as u64);
         for host in &route.hosts {
             let index = ending(route, host).and_then(|own| self.front.endings.iter().position(|known| known == own));
             match index.and_then(|index| u8::try_from(index).ok()) {
-                Some(index) => self.records.extend_from_slice(&[0, index]),
+                Some(index) => body.extend_from_slice(&[0, index]),
                 None => {
-                    text(&mut self.records, host)?;
-                    self.hosts.push((self.hasher.hash(host), offset));
+                    text(&mut body, host)?;
+                    self.hosts.push((self.hasher.hash(host), number));
                 }
             }
         }
+        let begin = u32::try_from(self.records.len()).map_err(|_| too_large())?;
+        self.records.push(hash.short_tag());
+        varint(&mut self.records, body.len() as u64);
+        self.records.extend_from_slice(&body);
+        let end = u32::try_from(self.records.len()).map_err(|_| too_large())?;
+        self.tenants.push(Came { hash, begin, end });
         Ok(())
     }
 
     fn finish(self, version: u64, seed: u64) -> Result<Bytes, TableError> {
         let front = serde_json::to_vec(&self.front).map_err(|error| TableError::Shape(error.to_string()))?;
-        let counts = [slots(self.tenants.len()), slots(self.hosts.len())];
-        let mut header = [
+        let groups = self.tenants.len().div_ceil(TENANTS_PER_GROUP);
+        let slots = slots(self.hosts.len());
+        let lengths = [front.len(), self.records.len(), (groups + 1) * BEGIN, slots * SLOT];
+        let length = lengths.iter().try_fold(HEADER, |sum, length| sum.checked_add(*length)).ok_or_else(too_large)?;
+        let mut block = Block::zeroed(length).map_err(|error| TableError::Memory(error.to_string()))?;
+        let mut rest: &mut [u8] = &mut block;
+        let mut part = |length| rest.split_off_mut(..length).ok_or_else(too_large);
+        let (of_header, of_front) = (part(HEADER)?, part(lengths[0])?);
+        let (of_records, of_groups, of_slots) = (part(lengths[1])?, part(lengths[2])?, part(lengths[3])?);
+        of_front.copy_from_slice(&front);
+        let begins = self.group(groups as u64, of_records, of_groups).ok_or_else(too_large)?;
+        let longest_probe = self.insert(&begins, of_slots).ok_or_else(too_large)?;
+        let header = [
             version,
             seed,
             self.tenants.len() as u64,
             front.len() as u64,
             self.records.len() as u64,
-            counts[0],
-            counts[1],
-            0,
+            groups as u64,
+            slots as u64,
+            longest_probe,
         ];
-        let room = counts.iter().sum::<u64>().checked_mul(SLOT as u64).and_then(|room| usize::try_from(room).ok());
-        let before = HEADER + front.len() + self.records.len();
-        let length = room.and_then(|room| room.checked_add(before)).ok_or_else(too_large)?;
-        let mut block = Block::zeroed(length).map_err(|error| TableError::Memory(error.to_string()))?;
-        let (begin, slots) = block.split_at_mut_checked(before).ok_or_else(too_large)?;
-        let (for_front, for_records) =
-            begin.get_mut(HEADER..).and_then(|rest| rest.split_at_mut_checked(front.len())).ok_or_else(too_large)?;
-        for_front.copy_from_slice(&front);
-        for_records.copy_from_slice(&self.records);
-        let of_tenants = usize::try_from(counts[0]).map_err(|_| too_large())? * SLOT;
-        let (tenants, hosts) = slots.split_at_mut_checked(of_tenants).ok_or_else(too_large)?;
-        let longest = [insert(tenants, &self.tenants), insert(hosts, &self.hosts)];
-        header[7] = longest.into_iter().try_fold(0, |most, one| one.map(|one| most.max(one))).ok_or_else(too_large)?;
-        for (place, number) in block.chunks_exact_mut(8).zip(header) {
+        for (place, number) in of_header.chunks_exact_mut(8).zip(header) {
             place.copy_from_slice(&number.to_le_bytes());
         }
         Ok(block.freeze())
     }
-}
 
-fn slots(names: usize) -> u64 {
-    (names as u64 * SLOTS_PER_NAME.0).div_ceil(SLOTS_PER_NAME.1)
-}
-
-/// Fills the slots; the longest way that any name is from its place.
-fn insert(slots: &mut [u8], names: &[(Hash, u32)]) -> Option<u64> {
-    let count = (slots.len() / SLOT) as u64;
-    let mut longest = 0;
-    for (hash, offset) in names {
-        let mut step = 0;
-        loop {
-            let at = usize::try_from(hash.place(count, step)?).ok()? * SLOT;
-            let slot = slots.get_mut(at..at + SLOT)?;
-            if slot.iter().all(|byte| *byte == 0) {
-                slot.copy_from_slice(&hash.slot(*offset)?.to_le_bytes());
-                break;
-            }
-            step += 1;
+    /// Lays the records group by group and notes where each group begins; where each tenant's record is now.
+    fn group(&self, groups: u64, mut records: &mut [u8], begins: &mut [u8]) -> Option<Vec<u32>> {
+        let mut order = Vec::with_capacity(self.tenants.len());
+        for (number, came) in self.tenants.iter().enumerate() {
+            order.push((came.hash.place(groups, 0)?, u32::try_from(number).ok()?));
         }
-        longest = longest.max(step);
+        order.sort_unstable();
+        let (mut order, mut at) = (order.into_iter().peekable(), 0u32);
+        let mut moved = vec![0; self.tenants.len()];
+        for (group, begin) in begins.chunks_exact_mut(BEGIN).enumerate() {
+            begin.copy_from_slice(&at.to_le_bytes());
+            while let Some((_, number)) = order.next_if(|(of, _)| *of == group as u64) {
+                let came = self.tenants.get(number as usize)?;
+                let record = self.records.get(came.begin as usize..came.end as usize)?;
+                records.split_off_mut(..record.len())?.copy_from_slice(record);
+                *moved.get_mut(number as usize)? = at;
+                at += came.end - came.begin;
+            }
+        }
+        Some(moved)
     }
-    Some(longest)
+
+    /// Fills the slots of hosts; the longest way that any name is from its place.
+    fn insert(&self, begins: &[u32], slots: &mut [u8]) -> Option<u64> {
+        let count = (slots.len() / SLOT) as u64;
+        let mut longest = 0;
+        for (hash, tenant) in &self.hosts {
+            let mut step = 0;
+            loop {
+                let at = usize::try_from(hash.place(count, step)?).ok()? * SLOT;
+                let slot = slots.get_mut(at..at + SLOT)?;
+                if slot.iter().all(|byte| *byte == 0) {
+                    slot.copy_from_slice(&hash.slot(*begins.get(*tenant as usize)?)?.to_le_bytes());
+                    break;
+                }
+                step += 1;
+            }
+            longest = longest.max(step);
+        }
+        Some(longest)
+    }
+}
+
+fn slots(names: usize) -> usize {
+    (names * SLOTS_PER_NAME.0).div_ceil(SLOTS_PER_NAME.1)
 }
 
 /// At most 255 bytes, as every name of the domain system is.
