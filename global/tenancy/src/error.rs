@@ -27,6 +27,8 @@ pub enum Error {
     Placement(&'static str),
     #[error("the cell still has tenants")]
     CellInUse,
+    #[error("the cell is being emptied")]
+    Draining,
     #[error("the tier still has tenants")]
     TierInUse,
     #[error("the tenant lives in another cell; a move leads there, not a placement")]
@@ -88,7 +90,7 @@ impl Fault for Error {
             Error::Placement(_) | Error::CellInUse | Error::TierInUse | Error::NoMoves | Error::PastTheFence => {
                 Kind::Precondition
             }
-            Error::Moving | Error::Overtaken => Kind::Conflict,
+            Error::Moving | Error::Draining | Error::Overtaken => Kind::Conflict,
             Error::TooManyReaders => Kind::TooMany,
             Error::NotWriter => Kind::Unavailable,
             Error::Database(error) => error.kind(),
@@ -107,6 +109,7 @@ impl Fault for Error {
             Error::Invalid(_) => "tenancy/invalid",
             Error::Placement(_) => "tenancy/placement",
             Error::CellInUse => "tenancy/cell-in-use",
+            Error::Draining => "tenancy/draining",
             Error::TierInUse => "tenancy/tier-in-use",
             Error::NoMoves => "tenancy/no-moves",
             Error::Moving => "tenancy/moving",

@@ -7,6 +7,7 @@ use kit::tasks::Tasks;
 use sqlx::postgres::PgListener;
 
 use crate::Tenancy;
+use crate::draining;
 use crate::error::Error;
 use crate::leading::{self, Cells};
 use crate::store::routing;
@@ -31,6 +32,7 @@ async fn listen(tenancy: &Tenancy) -> Result<(), Error> {
 pub fn spawn(tenancy: &Tenancy, tasks: &Tasks) {
     tasks.every("tenancy: election", PAUSE, tenancy, |t| async move { t.0.election.hold(&t.0.pool).await });
     tasks.every("tenancy: notifications", PAUSE, tenancy, |t| async move { listen(&t).await });
+    tasks.every("tenancy: drains", PAUSE, tenancy, |t| async move { draining::look(&t).await });
 }
 
 pub fn lead(tenancy: &Tenancy, tasks: &Tasks, cells: Arc<dyn Cells>) {

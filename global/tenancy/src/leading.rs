@@ -20,9 +20,6 @@ use crate::ops::moves::{self, carried_at};
 use crate::store;
 use crate::store::moves::Move;
 
-/// Moves that are led at the same time; the others wait.
-const AT_ONCE: usize = 4;
-const RETRY: Duration = Duration::from_millis(500);
 /// Rounds of settling: what a request leaves behind passes through two services at most, and each round carries it
 /// through one.
 const ROUNDS: usize = 3;
@@ -78,7 +75,7 @@ enum Stopped {
 
 /// Looks for moves to lead, once and for all that there are.
 pub async fn look(tenancy: &Tenancy, cells: &Arc<dyn Cells>, tasks: &kit::tasks::Tasks) -> Result<(), Error> {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let places = Arc::new(Semaphore::new(tenancy.0.settings.moves_at_once));
     loop {
         if tenancy.is_writer() {
             for found in store::moves::under_way(&mut *tenancy.0.pool.acquire().await?).await? {
@@ -138,7 +135,7 @@ async fn to_the_end(tenancy: &Tenancy, cells: &dyn Cells, found: Move) -> Result
             Err(error) => {
                 tracing::warn!(tenant = %leader.tenant, id = %found.id, step = step.name(), %error, "a step is tried again");
                 store::moves::complain(&mut *tenancy.0.pool.acquire().await?, found.id, &error.to_string()).await?;
-                tokio::time::sleep(RETRY).await;
+                tokio::time::sleep(Duration::from_millis(tenancy.0.settings.move_retry_ms)).await;
                 leader.now().await?
             }
         };

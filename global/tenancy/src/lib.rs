@@ -6,6 +6,7 @@
 mod api;
 mod config;
 mod domain;
+mod draining;
 mod election;
 mod error;
 mod jobs;
@@ -63,6 +64,7 @@ struct Parts {
     /// Moves that this process leads, and a wake-up for new ones.
     led: Led,
     moves_wanted: Notify,
+    drains_wanted: Notify,
 }
 
 /// The service; clones share everything.
@@ -79,7 +81,7 @@ impl Tenancy {
     pub fn new(pool: PgPool, settings: Settings, signer: Arc<dyn Signer>) -> Self {
         let feed_readers = Arc::new(Semaphore::new(settings.max_feed_readers));
         let (election, routing_head) = (Election::default(), watch::Sender::new(0));
-        let (spools, led, moves_wanted) = (Spools::default(), Led::default(), Notify::new());
+        let (spools, led) = (Spools::default(), Led::default());
         Self(Arc::new(Parts {
             pool,
             settings,
@@ -89,7 +91,8 @@ impl Tenancy {
             feed_readers,
             spools,
             led,
-            moves_wanted,
+            moves_wanted: Notify::new(),
+            drains_wanted: Notify::new(),
         }))
     }
 

@@ -10,6 +10,7 @@ mod data;
 mod databases;
 mod demo;
 mod doors;
+mod drains;
 mod faults;
 mod flight;
 mod matrix;
@@ -128,6 +129,12 @@ cases_in_both![
 fn main() -> ExitCode {
     let mut cases = cases();
     // Once is enough, where most processes keep snapshots.
-    cases.extend(cases!["apart::", Arrangement::Apart, snapshots::damaged_ones_give_way_to_the_last_good_ones]);
+    cases.extend(cases![
+        "apart::",
+        Arrangement::Apart,
+        snapshots::damaged_ones_give_way_to_the_last_good_ones,
+        drains::a_cell_is_emptied_while_it_works,
+        drains::a_lost_cell_is_routed_away,
+    ]);
     Suite::new(cases).run(World::start, World::stop)
 }

@@ -1,5 +1,7 @@
 //! The global plane's API: organisations, tenants, cells, machine users.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context;
 use reqwest::Method;
 use serde::de::DeserializeOwned;
@@ -33,6 +35,27 @@ pub struct Move {
     /// Why the step did not succeed when it was last tried.
     pub problem: Option<String>,
     pub waited_ms: Option<i64>,
+}
+
+/// A cell that is emptied.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drain {
+    pub id: String,
+    pub cell: String,
+    /// `under_way`, `done` or `cancelled`.
+    pub state: String,
+    /// When it began, and now.
+    pub tenants: u64,
+    pub left: u64,
+    pub problem: Option<String>,
+}
+
+/// What emptying a cell would do: how many tenants each other cell would get.
+#[derive(Debug, Deserialize)]
+pub struct DrainPlan {
+    pub tenants: u64,
+    pub to: BTreeMap<String, u64>,
 }
 
 /// Limits of each tenant; 0 = none.
@@ -175,6 +198,37 @@ impl Global {
         let path = format!("/api/v1/tenants/{}/moves", known.tenant);
         let all: Vec<Move> = self.all("look at the move", &path).await?;
         all.into_iter().find(|one| one.id == known.id).context("the move is gone")
+    }
+
+    /// All that are under way.
+    pub async fn moves(&self) -> Result<Vec<Move>, ApiError> {
+        self.call("list moves", Method::GET, "/api/v1/moves", None).await
+    }
+
+    pub async fn plan_drain(&self, cell: &str, to: Option<&str>) -> Result<DrainPlan, ApiError> {
+        let request = self.api.request(Method::GET, "global", &format!("/api/v1/cells/{cell}/drains/plan"));
+        let request = request.query(&to.map(|to| [("to", to)])).bearer_auth(self.credential.token().await?);
+        self.api.json(&format!("plan to empty {cell}"), request).await
+    }
+
+    /// `way` is `move` or `route`.
+    pub async fn begin_drain(&self, cell: &str, way: &str, to: Option<&str>) -> Result<Drain, ApiError> {
+        let body = match to {
+            Some(to) => json!({ "way": way, "to": to }),
+            None => json!({ "way": way }),
+        };
+        let path = format!("/api/v1/cells/{cell}/drains");
+        self.call(&format!("empty {cell}"), Method::POST, &path, Some(body)).await
+    }
+
+    pub async fn cancel_drain(&self, cell: &str) -> Result<Drain, ApiError> {
+        let path = format!("/api/v1/cells/{cell}/drains");
+        self.call(&format!("stop emptying {cell}"), Method::DELETE, &path, None).await
+    }
+
+    /// Those of a cell, newest first.
+    pub async fn drains(&self, cell: &str) -> Result<Vec<Drain>, ApiError> {
+        self.all(&format!("list the drains of {cell}"), &format!("/api/v1/cells/{cell}/drains")).await
     }
 
     pub async fn give_tier(&self, tenant: &str, tier: &str) -> Result<Tenant, ApiError> {

@@ -31,13 +31,13 @@ pub enum Command {
     Login(login::Args),
     /// Print an access token, for curl and other clients.
     Token(token::Args),
-    /// Tenants: list, create, set the tier.
+    /// Tenants: list, create, set the tier, move.
     #[command(subcommand)]
     Tenant(tenant::Command),
     /// Tiers, what classes of tenants may use: list, set, remove.
     #[command(subcommand)]
     Tier(tier::Command),
-    /// Cells: list.
+    /// Cells: list, drain.
     #[command(subcommand)]
     Cell(cell::Command),
     /// What the site is doing: cells, generations, contracts, lag, freshness, errors. Ends with 1 if

@@ -92,7 +92,7 @@ impl TryFrom<CellStatus> for CellView {
     }
 }
 
-fn cell_id(text: String) -> Result<CellId, Error> {
+pub(super) fn cell_id(text: String) -> Result<CellId, Error> {
     CellId::new(text).map_err(|_| Error::NotFound("cell"))
 }
 

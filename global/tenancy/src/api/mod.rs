@@ -2,6 +2,7 @@
 
 mod cells;
 mod contracts;
+mod drains;
 mod feeds;
 mod moves;
 mod organisations;
@@ -36,6 +37,8 @@ fn routes() -> OpenApiRouter<Tenancy> {
         .routes(routes!(organisations::get))
         .routes(routes!(cells::create, cells::list))
         .routes(routes!(cells::put, cells::get, cells::remove))
+        .routes(routes!(drains::begin, drains::list, drains::cancel))
+        .routes(routes!(drains::plan))
         .routes(routes!(tenants::create, tenants::list))
         .routes(routes!(tenants::get, tenants::remove))
         .routes(routes!(tenants::add_host))
@@ -43,6 +46,7 @@ fn routes() -> OpenApiRouter<Tenancy> {
         .routes(routes!(tenants::place, tenants::placements))
         .routes(routes!(tenants::set_tier))
         .routes(routes!(moves::begin, moves::list, moves::cancel))
+        .routes(routes!(moves::under_way))
         .routes(routes!(tiers::list))
         .routes(routes!(tiers::put, tiers::get, tiers::remove))
         .routes(routes!(contracts::list))

@@ -94,6 +94,13 @@ pub async fn list(
     Ok(Json(Page::of(rows, size, |one| one.id).map(MoveView::from)))
 }
 
+/// All moves that are not over, oldest first.
+#[utoipa::path(get, path = "/api/v1/moves", tag = "tenants", responses((status = 200, body = Vec<MoveView>), (status = 401), (status = 403)))]
+pub async fn under_way(State(tenancy): State<Tenancy>, caller: Caller) -> Result<Json<Vec<MoveView>>, Problem> {
+    let moves = moves::under_way(&tenancy, &caller).await?;
+    Ok(Json(moves.into_iter().map(MoveView::from).collect()))
+}
+
 /// Give the tenant's move up. Possible until its old cell is fenced.
 #[utoipa::path(
     delete, path = "/api/v1/tenants/{tenant}/moves", tag = "tenants", params(("tenant" = String, Path)),

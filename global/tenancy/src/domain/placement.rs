@@ -33,18 +33,23 @@ pub enum CellState {
     Active,
     /// Serves its tenants, takes no new ones.
     Draining,
+    /// Was emptied, takes no new ones.
+    Drained,
 }
+
+const STATES: [CellState; 3] = [CellState::Active, CellState::Draining, CellState::Drained];
 
 impl CellState {
     pub fn name(self) -> &'static str {
         match self {
             CellState::Active => "active",
             CellState::Draining => "draining",
+            CellState::Drained => "drained",
         }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [CellState::Active, CellState::Draining].into_iter().find(|s| s.name() == text)
+        STATES.into_iter().find(|s| s.name() == text)
     }
 }
 
@@ -93,7 +98,7 @@ pub fn choose<'a>(
     if cell.kind == CellKind::Dedicated && !free {
         return Err(PlacementRefused::Foreign);
     }
-    if cell.state == CellState::Draining { Err(PlacementRefused::Draining) } else { Ok(cell) }
+    if cell.state == CellState::Active { Ok(cell) } else { Err(PlacementRefused::Draining) }
 }
 
 /// `ip:port`; names are refused, because a router never resolves one for a cell.

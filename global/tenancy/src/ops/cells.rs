@@ -4,6 +4,7 @@ use contracts::CellId;
 use contracts::bundle::CellReport;
 use contracts::routing::{CellEndpoint, Change};
 use contracts::services::{GLOBAL, ROUTER};
+use sqlx::PgConnection;
 
 use crate::Tenancy;
 use crate::domain::access::Caller;
@@ -11,7 +12,7 @@ use crate::domain::placement::{CellKind, CellState, is_endpoint};
 use crate::error::Error;
 use crate::ops::log;
 use crate::store::cells::{self, Cell, CellStatus};
-use crate::store::{organisations, routing};
+use crate::store::{drains, organisations, routing};
 
 /// A report with more or longer findings is cut by the cell, not by us.
 const MAX_FINDINGS: usize = 1000;
@@ -82,6 +83,9 @@ pub async fn put(
     if create && old.is_some() {
         return Err(Error::Exists("cell"));
     }
+    if new.state.is_some() && drains::under_way_of(&mut db, id.as_str()).await?.is_some() {
+        return Err(Error::Draining);
+    }
     let tenants = cells::tenants_in(&mut db, id.as_str()).await?;
     let cell = merge(id, old.as_ref(), new, tenants)?;
     if old.as_ref() != Some(&cell) {
@@ -97,6 +101,15 @@ pub async fn put(
     db.commit().await?;
     head.into_iter().for_each(|head| tenancy.heard(head));
     Ok(status)
+}
+
+/// The first tenant of a dedicated cell makes it its organisation's.
+pub(super) async fn claim(db: &mut PgConnection, id: &str, organisation: &str) -> Result<(), Error> {
+    let cell = cells::lock(db, id).await?.ok_or(Error::NotFound("cell"))?;
+    if cell.kind()? == CellKind::Dedicated && cell.organisation.is_none() {
+        cells::upsert(db, &Cell { organisation: Some(organisation.to_owned()), ..cell }).await?;
+    }
+    Ok(())
 }
 
 pub async fn list(

@@ -2,6 +2,7 @@
 
 pub mod cells;
 pub mod contracts;
+pub mod draining;
 pub mod feed;
 pub mod moves;
 pub mod organisations;

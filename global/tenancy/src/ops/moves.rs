@@ -9,6 +9,7 @@ use crate::domain::access::Caller;
 use crate::domain::moving::Step;
 use crate::domain::placement::choose;
 use crate::error::Error;
+use crate::ops::cells::claim;
 use crate::ops::{log, tenants};
 use crate::store::moves::{self, Move};
 use crate::store::{cells, tenants as rows, writer};
@@ -29,12 +30,21 @@ pub async fn begin(tenancy: &Tenancy, caller: &Caller, id: &TenantId, target: &s
     }
     let candidates = cells::candidates(&mut db).await?;
     choose(&candidates, &tenant.organisation, Some(target), true)?;
+    claim(&mut db, target, &tenant.organisation).await?;
     let new = Uuid::now_v7();
     moves::insert(&mut db, new, id.as_str(), &source, target, &caller.subject).await?;
     let begun = moves::lock(&mut db, new).await?.ok_or(Error::NotFound("move"))?;
     db.commit().await?;
     tenancy.0.moves_wanted.notify_one();
     Ok((begun, true))
+}
+
+/// All that are not over, oldest first.
+pub async fn under_way(tenancy: &Tenancy, caller: &Caller) -> Result<Vec<Move>, Error> {
+    if !caller.is_platform() {
+        return Err(Error::Forbidden);
+    }
+    moves::under_way(&mut *tenancy.0.pool.acquire().await?).await
 }
 
 pub async fn list(

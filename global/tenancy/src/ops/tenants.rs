@@ -8,8 +8,9 @@ use time::OffsetDateTime;
 use crate::Tenancy;
 use crate::domain::access::Caller;
 use crate::domain::host::{RESERVED_TENANTS, is_reserved, normalise};
-use crate::domain::placement::{CellKind, choose};
+use crate::domain::placement::choose;
 use crate::error::Error;
+use crate::ops::cells::claim;
 use crate::ops::log;
 use crate::store::routing::ill_formed;
 use crate::store::tenants::{self, Tenant};
@@ -79,11 +80,7 @@ pub async fn create(
     let tier = existing_tier(&mut db, tier).await?;
     let candidates = cells::candidates(&mut db).await?;
     let chosen = choose(&candidates, organisation, named_cell, caller.is_platform())?;
-    if chosen.kind == CellKind::Dedicated && chosen.organisation.is_none() {
-        // The first tenant makes the cell its organisation's.
-        let cell = cells::lock(&mut db, &chosen.id).await?.ok_or(Error::NotFound("cell"))?;
-        cells::upsert(&mut db, &cells::Cell { organisation: Some(organisation.to_owned()), ..cell }).await?;
-    }
+    claim(&mut db, &chosen.id, organisation).await?;
     let generation = writer::next_generation(&mut db).await?;
     tenants::insert(&mut db, id.as_str(), organisation, &chosen.id, generation, tier).await?;
     tenants::record_placement(&mut db, id.as_str(), &chosen.id, generation).await?;

@@ -38,6 +38,11 @@ pub struct CellStatus {
     pub reported_at: Option<OffsetDateTime>,
 }
 
+pub async fn find(db: &mut PgConnection, id: &str) -> Result<Option<Cell>, Error> {
+    let row = sqlx::query_as("select id, http, flight, kind, organisation, state from cells where id = $1");
+    Ok(row.bind(id).fetch_optional(db).await?)
+}
+
 /// Locked for the writer's transaction.
 pub async fn lock(db: &mut PgConnection, id: &str) -> Result<Option<Cell>, Error> {
     let row = sqlx::query_as("select id, http, flight, kind, organisation, state from cells where id = $1 for update");

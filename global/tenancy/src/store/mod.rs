@@ -2,6 +2,7 @@
 
 pub mod cells;
 pub mod contracts;
+pub mod drains;
 pub mod moves;
 pub mod organisations;
 pub mod routing;

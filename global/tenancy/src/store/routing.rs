@@ -14,16 +14,26 @@ pub const CHANNEL: &str = "tenancy_routing";
 /// Appends one change under the writer's lock and wakes the feed at commit. `cells` are those in which its
 /// tenant lives or lived.
 pub async fn append(db: &mut PgConnection, change: &Change, cells: &[String], actor: &str) -> Result<u64, Error> {
-    let version = writer::next_version(db).await?;
-    sqlx::query("insert into routing_log (version, change, cells, actor) values ($1, $2, $3, $4)")
-        .bind(version)
-        .bind(Json(change))
-        .bind(cells)
-        .bind(actor)
-        .execute(&mut *db)
-        .await?;
-    sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(version.to_string()).execute(db).await?;
-    Ok(version.unsigned_abs())
+    append_all(db, &[(change.clone(), cells.to_vec())], actor).await
+}
+
+/// The same with several changes, in their order; the version of the last one.
+pub async fn append_all(db: &mut PgConnection, changes: &[(Change, Vec<String>)], actor: &str) -> Result<u64, Error> {
+    let last = writer::next_versions(db, changes.len()).await?;
+    let (changes, cells): (Vec<_>, Vec<_>) = changes.iter().map(|(change, cells)| (Json(change), Json(cells))).unzip();
+    sqlx::query(
+        "insert into routing_log (version, change, cells, actor)
+         select $1 + c.number, c.change, array(select jsonb_array_elements_text(c.cells)), $4
+         from unnest($2::jsonb[], $3::jsonb[]) with ordinality c (change, cells, number)",
+    )
+    .bind(last - changes.len() as i64)
+    .bind(changes)
+    .bind(cells)
+    .bind(actor)
+    .execute(&mut *db)
+    .await?;
+    sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(last.to_string()).execute(db).await?;
+    Ok(last.unsigned_abs())
 }
 
 pub async fn head(db: &mut PgConnection) -> Result<u64, Error> {
@@ -99,15 +109,25 @@ pub async fn cells(db: &mut PgConnection) -> Result<Vec<CellEndpoint>, Error> {
 
 /// Routes of the tenants after `after`, by name.
 pub async fn routes(db: &mut PgConnection, after: &str, limit: i64) -> Result<Vec<Route>, Error> {
-    let rows: Vec<Placed> = sqlx::query_as(
+    let rows = sqlx::query_as(
         "select t.id, t.cell, t.generation, t.tier,
                 array(select h.host from hosts h where h.tenant = t.id order by h.own desc, h.host)
          from tenants t where t.state = 'active' and t.id > $1 order by t.id limit $2",
-    )
-    .bind(after)
-    .bind(limit)
-    .fetch_all(db)
-    .await?;
+    );
+    as_routes(rows.bind(after).bind(limit).fetch_all(db).await?)
+}
+
+/// Routes of these tenants, in the order of their generations.
+pub async fn routes_of(db: &mut PgConnection, ids: &[String]) -> Result<Vec<Route>, Error> {
+    let rows = sqlx::query_as(
+        "select t.id, t.cell, t.generation, t.tier,
+                array(select h.host from hosts h where h.tenant = t.id order by h.own desc, h.host)
+         from tenants t where t.id = any($1) order by t.generation",
+    );
+    as_routes(rows.bind(ids).fetch_all(db).await?)
+}
+
+fn as_routes(rows: Vec<Placed>) -> Result<Vec<Route>, Error> {
     let route = |(id, cell, generation, tier, hosts): Placed| {
         Ok(Route {
             tenant: TenantId::new(id).map_err(ill_formed)?,

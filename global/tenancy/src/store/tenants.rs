@@ -106,6 +106,23 @@ pub async fn set_leaving(db: &mut PgConnection, id: &str, generation: i64) -> Re
     Ok(())
 }
 
+/// Places each tenant in the cell of the same index, at generations that follow one another from `first` on.
+pub async fn place_all(db: &mut PgConnection, ids: &[String], cells: &[String], first: i64) -> Result<(), Error> {
+    sqlx::query(
+        "with placed as (
+           update tenants t set cell = p.cell, generation = $3 + p.number - 1, leaving = null
+           from unnest($1::text[], $2::text[]) with ordinality p (id, cell, number) where t.id = p.id
+           returning t.generation, t.id, t.cell)
+         insert into placements (generation, tenant, cell) select generation, id, cell from placed",
+    )
+    .bind(ids)
+    .bind(cells)
+    .bind(first)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 pub async fn record_placement(db: &mut PgConnection, id: &str, cell: &str, generation: i64) -> Result<(), Error> {
     sqlx::query("insert into placements (generation, tenant, cell) values ($1, $2, $3)")
         .bind(generation)

@@ -31,14 +31,23 @@ pub async fn fence(db: &mut PgConnection, term: i64) -> Result<(), Error> {
 
 /// The next generation. Call only after [`fence`].
 pub async fn next_generation(db: &mut PgConnection) -> Result<i64, Error> {
-    let (generation,): (i64,) =
-        sqlx::query_as("update writer set generation = generation + 1 returning generation").fetch_one(db).await?;
-    Ok(generation)
+    next_generations(db, 1).await
 }
 
-/// The next version of the routing log. Call only after [`fence`].
-pub async fn next_version(db: &mut PgConnection) -> Result<i64, Error> {
-    let (version,): (i64,) =
-        sqlx::query_as("update writer set version = version + 1 returning version").fetch_one(db).await?;
-    Ok(version)
+/// So many generations, the first of which is answered. Call only after [`fence`].
+pub async fn next_generations(db: &mut PgConnection, count: usize) -> Result<i64, Error> {
+    let (last,): (i64,) = sqlx::query_as("update writer set generation = generation + $1 returning generation")
+        .bind(count as i64)
+        .fetch_one(db)
+        .await?;
+    Ok(last - count as i64 + 1)
+}
+
+/// So many versions of the routing log, the last of which is answered. Call only after [`fence`].
+pub async fn next_versions(db: &mut PgConnection, count: usize) -> Result<i64, Error> {
+    let (last,): (i64,) = sqlx::query_as("update writer set version = version + $1 returning version")
+        .bind(count as i64)
+        .fetch_one(db)
+        .await?;
+    Ok(last)
 }

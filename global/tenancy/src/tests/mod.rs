@@ -1,5 +1,6 @@
 //! Against a real Postgres: what the pure tests of `domain` cannot show.
 
+mod draining;
 mod feed;
 mod model;
 mod moves;
@@ -18,7 +19,7 @@ use kit::tasks::{Failures, Tasks};
 use sqlx::PgPool;
 
 use crate::domain::access::Caller;
-use crate::domain::placement::CellKind;
+use crate::domain::placement::{CellKind, CellState};
 use crate::ops::cells::{self, Registration};
 use crate::ops::{organisations, tenants};
 use crate::store::tenants::Tenant;
@@ -48,7 +49,11 @@ pub async fn database() -> anyhow::Result<PgPool> {
 }
 
 pub async fn start(pool: &PgPool) -> anyhow::Result<Process> {
-    let tenancy = Tenancy::new(pool.clone(), Settings::default(), Arc::new(Digest));
+    start_with(pool, Settings::default()).await
+}
+
+pub async fn start_with(pool: &PgPool, settings: Settings) -> anyhow::Result<Process> {
+    let tenancy = Tenancy::new(pool.clone(), settings, Arc::new(Digest));
     let (tasks, failures) = Tasks::new();
     tenancy.start(&tasks).await?;
     Ok(Process { tenancy, tasks, _failures: failures })
@@ -137,7 +142,7 @@ pub async fn snapshot(pool: &PgPool) -> anyhow::Result<Table> {
 /// The table a reader gets that follows the log from its beginning.
 pub async fn replay(pool: &PgPool) -> anyhow::Result<Table> {
     let mut table = Table::default();
-    for (version, change) in routing::after(&mut *pool.acquire().await?, 0, 10_000).await? {
+    for (version, change) in routing::after(&mut *pool.acquire().await?, 0, i64::MAX).await? {
         table.apply(version, &change)?;
     }
     Ok(table)

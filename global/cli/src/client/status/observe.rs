@@ -10,11 +10,11 @@ use serde_json::Value;
 use stack::site::{CellDescription, Description};
 
 use super::exposition::Exposition;
-use super::report::{CellReport, GlobalReport, Report, RouterReport};
+use super::report::{CellReport, GlobalReport, MoveReport, Report, RouterReport};
 use super::tenants;
 use crate::client::api::Api;
 use crate::client::credential::Credential;
-use crate::client::global::{Cell, Global, Tenant};
+use crate::client::global::{Cell, Drain, Global, Move, Tenant};
 use crate::place::Place;
 
 /// A part that takes longer is said not to answer.
@@ -23,26 +23,48 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub async fn site(place: &Place, api: &Api, description: &Description) -> anyhow::Result<Report> {
     let operators = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
     let router = router(&operators, &description.router.admin).await;
-    let (cells, tenants, refused) = match listed(place, api).await {
-        Ok((cells, tenants)) => (cells, tenants, None),
-        Err(error) => (Vec::new(), Vec::new(), Some(format!("{error:#}"))),
+    let (listed, refused) = match listed(place, api).await {
+        Ok(listed) => (listed, None),
+        Err(error) => (Listed::default(), Some(format!("{error:#}"))),
     };
     let global = GlobalReport { refused, ..global(&operators, &description.global.url).await };
     let mut reports = Vec::new();
     for known in &description.cells {
-        let told = cells.iter().find(|cell| cell.id == known.plan.name);
-        reports.push(cell(&operators, known, told).await);
+        let told = listed.cells.iter().find(|cell| cell.id == known.plan.name);
+        let drain_problem = listed.drains.iter().find(|drain| drain.cell == known.plan.name);
+        let drain_problem = drain_problem.and_then(|drain| drain.problem.clone());
+        reports.push(CellReport { drain_problem, ..cell(&operators, known, told).await });
     }
     let mut homes = Vec::new();
-    for tenant in tenants {
+    for tenant in listed.tenants {
         homes.push(tenants::report(place, api, tenant).await);
     }
-    Ok(Report::new(router, global, reports, homes))
+    Ok(Report::new(router, global, reports, homes, listed.moves.into_iter().map(one_move).collect()))
 }
 
-async fn listed(place: &Place, api: &Api) -> anyhow::Result<(Vec<Cell>, Vec<Tenant>)> {
+/// What the global plane tells.
+#[derive(Default)]
+struct Listed {
+    cells: Vec<Cell>,
+    tenants: Vec<Tenant>,
+    moves: Vec<Move>,
+    /// Under way.
+    drains: Vec<Drain>,
+}
+
+async fn listed(place: &Place, api: &Api) -> anyhow::Result<Listed> {
     let global = Global::new(api, Credential::find_global(place, api)?);
-    Ok((global.cells().await?, global.tenants().await?))
+    let (cells, mut drains) = (global.cells().await?, Vec::new());
+    // Only the platform's administrators are told of drains and moves.
+    for cell in cells.iter().filter(|cell| cell.state == "draining") {
+        let known = global.drains(&cell.id).await.unwrap_or_default();
+        drains.extend(known.into_iter().find(|drain| drain.state == "under_way"));
+    }
+    Ok(Listed { cells, tenants: global.tenants().await?, moves: global.moves().await.unwrap_or_default(), drains })
+}
+
+fn one_move(one: Move) -> MoveReport {
+    MoveReport { tenant: one.tenant, from: one.from, to: one.to, step: one.step, problem: one.problem }
 }
 
 async fn text(operators: &reqwest::Client, url: String) -> Option<String> {
@@ -108,6 +130,7 @@ async fn cell(operators: &reqwest::Client, known: &CellDescription, told: Option
         dead_letters: count(metrics.sum("cytoplane_sink_dead_letters_total", |_| true)),
         server_errors: count(metrics.sum("cytoplane_http_server_request_duration_seconds_count", failed)),
         outbox_stalled_seconds: metrics.greatest("cytoplane_outbox_stalled_seconds"),
+        drain_problem: None,
     }
 }
 

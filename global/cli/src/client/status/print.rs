@@ -1,6 +1,6 @@
 //! The report on a terminal.
 
-use super::report::{CellReport, GlobalReport, Report, RouterReport, TenantReport};
+use super::report::{CellReport, GlobalReport, MoveReport, Report, RouterReport, TenantReport};
 use crate::client::table::{grouped, render};
 
 pub fn text(report: &Report) -> String {
@@ -29,6 +29,10 @@ pub fn text(report: &Report) -> String {
         ),
         render(&["tenant", "cell", "generation", "table", "rows", "lag"], tenants, &[2, 4, 5]),
     ];
+    if !report.moves.is_empty() {
+        let moves = report.moves.iter().map(one_move).collect();
+        parts.push(render(&["moves", "from", "to", "step"], moves, &[]));
+    }
     match report.attention.as_slice() {
         [] => parts.push("all is well".to_owned()),
         attention => parts.extend(attention.iter().map(|line| format!("attention: {line}"))),
@@ -111,4 +115,8 @@ fn tenant(tenant: &TenantReport) -> Vec<Vec<String>> {
         None if tenant.tables.is_empty() => vec![row("no streams".to_owned(), nothing(), nothing())],
         None => tenant.tables.iter().map(|t| row(t.table.clone(), grouped(t.rows), grouped(t.lag_rows))).collect(),
     }
+}
+
+fn one_move(one: &MoveReport) -> Vec<String> {
+    vec![one.tenant.clone(), one.from.clone(), one.to.clone(), one.step.clone()]
 }

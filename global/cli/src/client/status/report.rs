@@ -15,6 +15,8 @@ pub struct Report {
     pub global: GlobalReport,
     pub cells: Vec<CellReport>,
     pub tenants: Vec<TenantReport>,
+    /// Under way.
+    pub moves: Vec<MoveReport>,
     /// One sentence for each thing that is not as it should be.
     pub attention: Vec<String>,
 }
@@ -64,6 +66,19 @@ pub struct CellReport {
     pub dead_letters: u64,
     pub server_errors: u64,
     pub outbox_stalled_seconds: Option<f64>,
+    /// Why it is not emptied further.
+    pub drain_problem: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MoveReport {
+    pub tenant: String,
+    pub from: String,
+    pub to: String,
+    pub step: String,
+    /// Why the step did not succeed when it was last tried.
+    pub problem: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -86,11 +101,18 @@ pub struct TableReport {
 }
 
 impl Report {
-    pub fn new(router: RouterReport, global: GlobalReport, cells: Vec<CellReport>, tenants: Vec<TenantReport>) -> Self {
+    pub fn new(
+        router: RouterReport,
+        global: GlobalReport,
+        cells: Vec<CellReport>,
+        tenants: Vec<TenantReport>,
+        moves: Vec<MoveReport>,
+    ) -> Self {
         let mut attention = of_router(&router);
         attention.extend(of_global(&global));
         attention.extend(cells.iter().flat_map(of_cell));
-        Self { router, global, cells, tenants, attention }
+        attention.extend(moves.iter().filter_map(of_move));
+        Self { router, global, cells, tenants, moves, attention }
     }
 }
 
@@ -136,7 +158,15 @@ fn of_cell(cell: &CellReport) -> Vec<String> {
     if let Some(seconds) = cell.outbox_stalled_seconds.filter(|seconds| *seconds > PATIENCE_SECONDS) {
         found.push(format!("events of cell {name} have been waiting for their bus for {seconds:.0} s"));
     }
+    if let Some(problem) = &cell.drain_problem {
+        found.push(format!("cell {name} is not emptied further: {problem}"));
+    }
     found
+}
+
+fn of_move(one: &MoveReport) -> Option<String> {
+    let problem = one.problem.as_ref()?;
+    Some(format!("the move of {} from {} to {} is held up at {}: {problem}", one.tenant, one.from, one.to, one.step))
 }
 
 #[cfg(test)]
@@ -153,7 +183,15 @@ mod tests {
     fn attention(change: impl FnOnce(&mut RouterReport, &mut GlobalReport, &mut CellReport)) -> Vec<String> {
         let (mut router, mut global, mut cell) = sound();
         change(&mut router, &mut global, &mut cell);
-        Report::new(router, global, vec![cell], Vec::new()).attention
+        Report::new(router, global, vec![cell], Vec::new(), Vec::new()).attention
+    }
+
+    #[test]
+    fn a_move_that_is_held_up_needs_attention_and_one_under_way_does_not() {
+        let one = |problem: Option<&str>| MoveReport { problem: problem.map(str::to_owned), ..MoveReport::default() };
+        let (router, global, cell) = sound();
+        let report = Report::new(router, global, vec![cell], Vec::new(), vec![one(None), one(Some("no answer"))]);
+        assert_eq!(report.attention.len(), 1);
     }
 
     #[test]
@@ -163,7 +201,7 @@ mod tests {
 
     #[test]
     fn each_fault_is_one_sentence() {
-        let faults: [fn(&mut RouterReport, &mut GlobalReport, &mut CellReport); 9] = [
+        let faults: [fn(&mut RouterReport, &mut GlobalReport, &mut CellReport); 10] = [
             |router, _, _| router.answers = false,
             |router, _, _| router.unready = Some("no keys".into()),
             |router, _, _| router.feed_heard_seconds_ago = Some(31.0),
@@ -173,6 +211,7 @@ mod tests {
             |_, _, cell| cell.contracts = Some(bundle::VERSION + 1),
             |_, _, cell| cell.lag_records = Some(LAG_RECORDS + 1),
             |_, _, cell| cell.outbox_stalled_seconds = Some(31.0),
+            |_, _, cell| cell.drain_problem = Some("no cell takes new tenants".into()),
         ];
         for (number, fault) in faults.into_iter().enumerate() {
             assert_eq!(attention(fault).len(), 1, "fault {number}");
