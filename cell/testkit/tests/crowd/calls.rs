@@ -63,18 +63,31 @@ impl Answers {
     }
 }
 
+/// When clients make their first call; from then on each keeps its own beat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// One after the other over the first pause, as clients do that know nothing of each other.
+    Spread,
+    /// All in the same moment.
+    Together,
+}
+
 /// `clients` of them call for `time`, each at most every `pause`; a call that takes longer is not made up for.
-pub async fn calls<F, C>(clients: usize, pause: Duration, time: Duration, call: F) -> Answers
+pub async fn calls<F, C>(clients: u32, arrival: Arrival, pause: Duration, time: Duration, call: F) -> Answers
 where
     F: Fn() -> C + Clone + Send + 'static,
     C: Future<Output = Told> + Send,
 {
     let answers = Arc::new(Mutex::new(Answers::default()));
-    let (mut tasks, until) = (JoinSet::new(), Instant::now() + time);
-    for _ in 0..clients {
+    let (mut tasks, start, until) = (JoinSet::new(), tokio::time::Instant::now(), Instant::now() + time);
+    for client in 0..clients {
         let (answers, call) = (Arc::clone(&answers), call.clone());
+        let first = match arrival {
+            Arrival::Spread => start + pause * client / clients,
+            Arrival::Together => start,
+        };
         tasks.spawn(async move {
-            let mut beat = tokio::time::interval(pause);
+            let mut beat = tokio::time::interval_at(first, pause);
             beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while Instant::now() < until {
                 beat.tick().await;

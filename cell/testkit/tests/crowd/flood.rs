@@ -8,7 +8,7 @@ use anyhow::ensure;
 use reqwest::Method;
 use testkit::within;
 
-use crate::calls::{Answers, asked, calls, told};
+use crate::calls::{Answers, Arrival, asked, calls, told};
 use crate::neighbour::heavy;
 use crate::world::{REQUESTS, STATEMENTS, World};
 
@@ -44,7 +44,7 @@ pub async fn of_requests(world: Arc<World>) -> anyhow::Result<()> {
         move || told(tenant.request(Method::GET, "/api/v1/streams"))
     };
     let clients = 10;
-    let answers = calls(clients, Duration::from_secs(1) / REQUESTS, TIME, call).await;
+    let answers = calls(clients, Arrival::Together, Duration::from_secs(1) / REQUESTS, TIME, call).await;
     bounded(&world, before, &answers, 2_000.0)?;
     within(RECOVERY, "a request is answered again", || async { tenant.get("/api/v1/streams").await.map(drop) }).await
 }
@@ -60,7 +60,7 @@ pub async fn of_statements(world: Arc<World>) -> anyhow::Result<()> {
             async move { asked(client, &sql).await }
         }
     };
-    let answers = calls(STATEMENTS as usize * 10, Duration::from_millis(50), TIME, call).await;
+    let answers = calls(STATEMENTS * 10, Arrival::Together, Duration::from_millis(50), TIME, call).await;
     bounded(&world, before, &answers, 30_000.0)?;
     within(RECOVERY, "a statement is answered again", || async {
         let told = asked(client.clone(), &sql).await;

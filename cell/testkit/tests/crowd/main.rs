@@ -25,6 +25,10 @@ fn main() -> ExitCode {
             name: "neighbour::statements_beside_a_hundredfold",
             run: |world| Box::pin(neighbour::beside_statements(world)),
         },
+        Case {
+            name: "neighbour::statements_beside_a_hundredfold_at_once",
+            run: |world| Box::pin(neighbour::beside_statements_at_once(world)),
+        },
         Case { name: "flood::ten_times_the_requests", run: |world| Box::pin(flood::of_requests(world)) },
         Case { name: "flood::ten_times_the_statements", run: |world| Box::pin(flood::of_statements(world)) },
     ];

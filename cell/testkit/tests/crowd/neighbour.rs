@@ -7,7 +7,7 @@ use anyhow::ensure;
 use reqwest::Method;
 use testkit::{Tenant, within};
 
-use crate::calls::{Answers, Told, asked, calls, told};
+use crate::calls::{Answers, Arrival, Told, asked, calls, told};
 use crate::rows;
 use crate::world::{REQUESTS, STATEMENTS, World};
 
@@ -56,12 +56,12 @@ fn shed(crowd: &Answers, least: f64) -> anyhow::Result<()> {
 
 pub async fn beside_a_hundredfold(world: Arc<World>) -> anyhow::Result<()> {
     world.renew().await?;
-    let alone = calls(1, NEIGHBOURS_PAUSE, TIME, listing(&world.neighbour)).await;
+    let alone = calls(1, Arrival::Spread, NEIGHBOURS_PAUSE, TIME, listing(&world.neighbour)).await;
     let clients = 20;
     let pause = Duration::from_secs(1) * clients / (REQUESTS * 100);
     let (crowd, beside) = tokio::join!(
-        calls(clients as usize, pause, TIME, listing(&world.crowd)),
-        calls(1, NEIGHBOURS_PAUSE, TIME, listing(&world.neighbour)),
+        calls(clients, Arrival::Spread, pause, TIME, listing(&world.crowd)),
+        calls(1, Arrival::Spread, NEIGHBOURS_PAUSE, TIME, listing(&world.neighbour)),
     );
     say("alone", &alone);
     say("beside", &beside);
@@ -98,16 +98,26 @@ async fn asking(
 }
 
 pub async fn beside_statements(world: Arc<World>) -> anyhow::Result<()> {
+    beside_statements_of(&world, Arrival::Spread).await
+}
+
+/// The hardest the same crowd can hit: what it costs is told, the reach is for clients of their own.
+pub async fn beside_statements_at_once(world: Arc<World>) -> anyhow::Result<()> {
+    beside_statements_of(&world, Arrival::Together).await
+}
+
+async fn beside_statements_of(world: &World, arrival: Arrival) -> anyhow::Result<()> {
     world.renew().await?;
     let heavy = heavy(&world.crowd).await?;
-    let dataset = rows::dataset(&world.neighbour, "small").await?;
+    let name = format!("small_{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+    let dataset = rows::dataset(&world.neighbour, &name).await?;
     rows::upload(&world.neighbour, &dataset, rows::csv(0, 100)).await?;
-    let small = asking(&world.neighbour, "select city from datasets.small where id = 3".to_owned()).await?;
-    let alone = calls(1, NEIGHBOURS_PAUSE, TIME, small.clone()).await;
+    let small = asking(&world.neighbour, format!("select city from datasets.{name} where id = 3")).await?;
+    let alone = calls(1, Arrival::Spread, NEIGHBOURS_PAUSE, TIME, small.clone()).await;
     let crowd = asking(&world.crowd, heavy).await?;
     let (crowd, beside) = tokio::join!(
-        calls(STATEMENTS as usize * 100, Duration::from_secs(1), TIME, crowd),
-        calls(1, NEIGHBOURS_PAUSE, TIME, small),
+        calls(STATEMENTS * 100, arrival, Duration::from_secs(1), TIME, crowd),
+        calls(1, Arrival::Spread, NEIGHBOURS_PAUSE, TIME, small),
     );
     say("alone", &alone);
     say("beside", &beside);
