@@ -73,6 +73,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         None => None,
     };
     statements::measure(&door, &tables, peers.as_ref(), arguments.repetitions, &mut figures).await?;
+    hop::bulk(&door, state, &tables.name("{wide}"), &mut figures).await?;
     levels::read(state, &mut figures)?;
     figures.print();
     figures.write(&state.join("bench.json"))

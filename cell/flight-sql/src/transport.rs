@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::{Error, Result};
 
@@ -19,6 +19,8 @@ pub struct Tls {
     pub ca_pem: Option<Vec<u8>>,
     /// Name expected in the server's certificate, when it is not the address's host.
     pub server_name: Option<String>,
+    /// Who the client is, to a server that asks: its certificate and key, PEM.
+    pub identity_pem: Option<Vec<u8>>,
 }
 
 /// Connects to `http://host:port` (plaintext) or `https://host:port`; `grpc://` and `grpc+tls://`,
@@ -40,6 +42,9 @@ pub async fn connect(address: &str, tls: Tls) -> Result<Channel> {
         let mut config = ClientTlsConfig::new();
         if let Some(pem) = tls.ca_pem {
             config = config.ca_certificate(Certificate::from_pem(pem));
+        }
+        if let Some(pem) = tls.identity_pem {
+            config = config.identity(Identity::from_pem(&pem, &pem));
         }
         if let Some(name) = tls.server_name {
             config = config.domain_name(name);

@@ -40,6 +40,29 @@ pub struct Behaviour {
     pub revocations: watch::Sender<Vec<String>>,
     /// Lets `/held` answer.
     pub release: watch::Sender<bool>,
+    /// Where a list is, requests of every path go there whole, in the order in which they ended.
+    pub witnessed: parking_lot::Mutex<Option<Vec<Seen>>>,
+}
+
+/// A request as it was read, to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    pub method: String,
+    pub path: String,
+    pub body: Bytes,
+}
+
+impl Seen {
+    /// `None` if its body does not come whole.
+    pub async fn of<B>(request: Request<B>) -> Option<Self>
+    where
+        B: hyper::body::Body<Data = Bytes>,
+    {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string);
+        let body = body.collect().await.ok()?.to_bytes();
+        Some(Self { method: head.method.to_string(), path, body })
+    }
 }
 
 pub struct Peer {
@@ -135,6 +158,13 @@ async fn serve(request: Request<Incoming>, behaviour: Arc<Behaviour>) -> Respons
             .header("x-cyto-generation-required", required)
             .body(full("moved"))
             .unwrap();
+    }
+    if behaviour.witnessed.lock().is_some() {
+        let seen = Seen::of(request).await;
+        if let (Some(list), Some(seen)) = (behaviour.witnessed.lock().as_mut(), seen) {
+            list.push(seen);
+        }
+        return Response::new(full("seen"));
     }
     match request.uri().path() {
         "/internal/v1/routing" => lines(behaviour.feed.subscribe()),

