@@ -16,6 +16,10 @@ pub struct Door {
     http: Client,
     base: String,
     token: String,
+    /// Of the platform's administrator.
+    admin: String,
+    /// The router's operators' port.
+    operators: String,
     /// The gateway of the tenant's cell.
     pub gateway: SocketAddr,
     pub sql: flight_sql::Client,
@@ -37,6 +41,7 @@ struct Cell {
 struct Router {
     http: String,
     flight: String,
+    admin: String,
 }
 
 impl Door {
@@ -50,14 +55,14 @@ impl Door {
         let admin = std::fs::read(state.join("global/secrets/bootstrap-admin")).context("no bootstrap credential")?;
         let admin: Value = serde_json::from_slice(&admin)?;
         let global = Global { http: &http, base: &base };
-        let token = global.token(&admin["client_id"], &admin["client_secret"], None).await?;
-        let (id, secret) = global.tenant(&token).await?;
+        let admin = global.token(&admin["client_id"], &admin["client_secret"], None).await?;
+        let (id, secret) = global.tenant(&admin).await?;
         let token = global.token(&id, &secret, Some(TENANT)).await?;
         let channel = flight_sql::connect(&format!("http://{flight_address}"), flight_sql::Tls::default()).await?;
         let sql = flight_sql::Client::new(channel).with_bearer(&token)?;
         let cell = site.cells.iter().find(|cell| cell.name == CELL).with_context(|| format!("no cell {CELL}"))?;
         let gateway = SocketAddr::new(cell.address, services::declared(services::GATEWAY).http_port);
-        Ok(Self { http, base, token, gateway, sql })
+        Ok(Self { http, base, token, admin, operators: site.router.admin, gateway, sql })
     }
 
     /// Where the router's HTTP is.
@@ -76,6 +81,17 @@ impl Door {
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
         request.header("host", format!("{TENANT}.localhost")).bearer_auth(&self.token)
+    }
+
+    /// To the global plane, as the platform's administrator.
+    pub fn at_global(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        request.header("host", "global.localhost").bearer_auth(&self.admin)
+    }
+
+    /// To the router itself, as its operators.
+    pub fn of_router(&self, path: &str) -> RequestBuilder {
+        self.http.get(format!("{}{path}", self.operators))
     }
 
     pub async fn json(&self, request: RequestBuilder) -> anyhow::Result<Value> {

@@ -8,6 +8,7 @@ mod hop;
 mod ingest;
 mod levels;
 mod peers;
+mod placements;
 mod processes;
 mod statements;
 mod tables;
@@ -64,6 +65,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     processes::memory(state, &mut figures)?;
     let door = Door::open(state).await?;
     hop::measure(&door, state, &mut figures).await?;
+    placements::measure(&door, &mut figures).await?;
     ingest::push(&door, state, arguments.rows, &mut figures).await?;
     let tables = Tables::upload(&door, state, &arguments.flights, arguments.csv_rows, &mut figures).await?;
     catalog::measure(&door, &tables, arguments.repetitions, &mut figures).await?;

@@ -18,6 +18,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
 use kit::Scope;
 
+use crate::extent::is_short;
 use crate::memory::Memory;
 use crate::plans::{Key, Plan, Plans};
 use crate::source::{Pin, TableSource};
@@ -152,13 +153,13 @@ impl Engine {
             return Err(Error::Parameters(format!("{} parameters are not bound", bound.parameters().fields().len())));
         }
         let (state, plan) = (bound.state.clone(), Arc::clone(&bound.plan));
-        // Operators spawn their tasks when they are started, so they are started by the workers.
-        let start = async move {
-            let physical = state.query_planner().create_physical_plan(&plan.plan, &state).await?;
-            execute_stream(physical, state.task_ctx())
-        };
-        let rows = self.workers.run(start).await??;
-        Ok(self.workers.stream(rows, Arc::clone(bound.schema()), self.limits.statement_time()))
+        let context = state.task_ctx();
+        let plan = async move { state.query_planner().create_physical_plan(&plan.plan, &state).await };
+        let physical = self.workers.short.run(plan).await??;
+        let lane = if is_short(&physical) { &self.workers.short } else { &self.workers.long };
+        // Operators spawn their tasks when they are started, so they are started by those who are to run them.
+        let rows = lane.run(async move { execute_stream(physical, context) }).await??;
+        Ok(lane.stream(rows, Arc::clone(bound.schema()), self.limits.statement_time()))
     }
 
     /// The template with the statement's own catalog, clock and memory.

@@ -8,6 +8,7 @@ mod catalog;
 mod classify;
 mod engine;
 mod error;
+mod extent;
 pub mod flight;
 pub mod iceberg;
 mod limits;

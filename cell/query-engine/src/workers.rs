@@ -21,27 +21,42 @@ use tokio::time::Instant;
 
 use crate::{Error, Result};
 
-/// Where a thread that computes stands between the last (0) and the first (99); those that answer stand in the middle.
-const BEHIND: u8 = 25;
+/// Where threads stand between the last (0) and the first (99); those that answer requests stand in the middle. What is
+/// long gives way to what is short, and both to those.
+const SHORT: u8 = 40;
+const LONG: u8 = 10;
 /// Batches computed ahead of the reader.
 const AHEAD: usize = 2;
-/// A long statement keeps its thread for a whole batch. With more threads than cores it is the kernel that shares
-/// the cores, and it lets a short statement, which has slept, go first.
+/// A statement keeps its thread for a whole batch. With more threads than cores it is the kernel that shares the cores.
 const THREADS_PER_CORE: usize = 8;
 
-/// Threads of their own for planning and execution.
+/// Threads of their own for planning and execution: some for what takes milliseconds, others for what takes as long as
+/// it takes.
 #[derive(Debug)]
 pub(crate) struct Workers {
-    handle: Handle,
-    runtime: Option<Runtime>,
+    pub short: Lane,
+    pub long: Lane,
 }
 
 impl Workers {
     pub fn start(cores: usize) -> Result<Self> {
+        Ok(Self { short: Lane::start("query", cores, SHORT)?, long: Lane::start("long query", cores, LONG)? })
+    }
+}
+
+/// Threads that stand at one place.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+impl Lane {
+    fn start(name: &str, cores: usize, place: u8) -> Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(cores.max(1) * THREADS_PER_CORE)
-            .thread_name("query")
-            .on_thread_start(give_way)
+            .thread_name(name)
+            .on_thread_start(move || stand(place))
             .enable_all()
             .build()
             .map_err(|error| Error::Engine(Box::new(error)))?;
@@ -80,11 +95,10 @@ impl Workers {
 }
 
 /// Requests of others, and what they wait for, come before any statement's computing.
-fn give_way() {
+fn stand(place: u8) {
     let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
-    let lowered = ThreadPriorityValue::try_from(BEHIND).map(|behind| {
-        set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Crossplatform(behind), policy)
-    });
+    let lowered = ThreadPriorityValue::try_from(place)
+        .map(|place| set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Crossplatform(place), policy));
     if !matches!(lowered, Ok(Ok(()))) {
         tracing::debug!("a query thread stays at the priority of the others");
     }
@@ -107,7 +121,7 @@ impl From<Result<RecordBatch>> for Step {
     }
 }
 
-impl Drop for Workers {
+impl Drop for Lane {
     fn drop(&mut self) {
         // A plain drop would wait for the threads, which is not allowed inside another runtime.
         if let Some(runtime) = self.runtime.take() {

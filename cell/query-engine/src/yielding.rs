@@ -11,7 +11,7 @@ use datafusion::physical_plan::coop::CooperativeExec;
 
 /// Operators that make many rows out of few. The engine lets a task yield where its leaves are
 /// read; between two reads such an operator can run for hours.
-const MULTIPLIERS: [&str; 6] = [
+pub(crate) const MULTIPLIERS: [&str; 6] = [
     "CrossJoinExec",
     "NestedLoopJoinExec",
     "HashJoinExec",

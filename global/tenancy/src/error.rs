@@ -63,6 +63,8 @@ impl From<PlacementRefused> for Error {
     fn from(refused: PlacementRefused) -> Self {
         match refused {
             PlacementRefused::UnknownCell => Error::Invalid("the cell does not exist"),
+            PlacementRefused::Full => Error::Placement("the cell has as many tenants as it takes"),
+            PlacementRefused::Region => Error::Placement("the cell is not where the tenant must be"),
             PlacementRefused::Draining => Error::Placement("the cell takes no new tenants"),
             PlacementRefused::Foreign => Error::Placement("the cell is dedicated to another organisation"),
             PlacementRefused::NoSharedCell => Error::Placement("no cell takes new tenants"),

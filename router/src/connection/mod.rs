@@ -55,16 +55,16 @@ pub struct Connection {
 }
 
 /// Counts a connection while it is open.
-struct Open<'a>(&'a InFlight);
+struct Open(Arc<InFlight>);
 
-impl<'a> Open<'a> {
-    fn new(in_flight: &'a InFlight) -> Self {
+impl Open {
+    fn new(in_flight: &Arc<InFlight>) -> Self {
         in_flight.connections.fetch_add(1, Ordering::AcqRel);
-        Self(in_flight)
+        Self(Arc::clone(in_flight))
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for Open {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::AcqRel);
     }
@@ -102,10 +102,15 @@ impl ServerApp for Connection {
             self.metrics.breaches.get_or_create(&ReasonLabel { reason: "address" }).inc();
             return None;
         }
-        let _open = Open::new(&self.in_flight);
+        let open = Open::new(&self.in_flight);
         let guard = Arc::new(Guard::new(self.bounds, Instant::now()));
         let guarded: Stream = Box::new(Guarded::new(stream, guard.clone(), self.metrics.clone()));
-        GUARD.scope(guard, self.serve(guarded, shutdown)).await;
+        // In a task of its own: pingora's keeps the 8 KiB of its TLS handshake for as long as the connection lives.
+        let (connection, shutdown) = (Arc::clone(self), shutdown.clone());
+        tokio::spawn(async move {
+            let _counted = (open, place);
+            GUARD.scope(guard, connection.serve(guarded, &shutdown)).await;
+        });
         None
     }
 

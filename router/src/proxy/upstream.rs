@@ -27,9 +27,6 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 pub static REQUEST_ID: HeaderName = HeaderName::from_static(names::REQUEST_ID);
 static CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static(headers::CLIENT_REQUEST_ID);
 static TRACEPARENT: HeaderName = HeaderName::from_static(names::TRACEPARENT);
-static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static TENANT: HeaderName = HeaderName::from_static(names::TENANT);
 static CELL: HeaderName = HeaderName::from_static(names::CELL);
 static GENERATION: HeaderName = HeaderName::from_static(names::GENERATION);
@@ -129,12 +126,8 @@ fn rewrite(
         all.insert(&CLIENT_REQUEST_ID, id);
     }
     all.insert(&TRACEPARENT, once(&exchange.place.to_string())?);
+    // Nothing behind the router reads the older `x-forwarded-*`, and each header is coded anew for every request.
     all.insert(headers::FORWARDED, HeaderValue::try_from(headers::forwarded(client, &exchange.host, tls))?);
-    all.insert(&FORWARDED_PROTO, HeaderValue::from_static(if tls { "https" } else { "http" }));
-    all.insert(&FORWARDED_HOST, HeaderValue::from_str(&exchange.host)?);
-    if let Some(client) = client {
-        all.insert(&FORWARDED_FOR, HeaderValue::try_from(client.to_string())?);
-    }
     if let Some(placement) = exchange.placement() {
         all.insert(&TENANT, HeaderValue::from_str(placement.tenant.as_str())?);
         all.insert(&CELL, HeaderValue::from_str(placement.cell.as_str())?);

@@ -146,7 +146,7 @@ pub fn full(text: impl Into<Bytes>) -> Body {
 }
 
 async fn serve(request: Request<Incoming>, behaviour: Arc<Behaviour>) -> Response<Body> {
-    if request.headers().contains_key("x-forwarded-host") {
+    if request.headers().contains_key("forwarded") {
         behaviour.requests.fetch_add(1, Ordering::SeqCst);
     }
     let generation = header(&request, "x-cyto-generation").parse::<u64>().ok();

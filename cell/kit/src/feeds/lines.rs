@@ -1,5 +1,7 @@
 //! A response read line by line, with a bound on the line and on silence.
 
+use std::time::Duration;
+
 use bytes::{Buf, BytesMut};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -14,7 +16,11 @@ const SILENT: &str = "the feed has been silent for too long";
 /// What a feed's request is answered with: its head is waited for no longer than a line. The client's pool can keep a
 /// request for ever whose first connection was refused right after its handshake.
 pub(super) async fn answer(request: reqwest::RequestBuilder) -> Result<reqwest::Response, FeedError> {
-    let answer = tokio::time::timeout(SILENCE, request.send()).await.map_err(|_| SILENT)??;
+    answer_within(SILENCE, request).await
+}
+
+async fn answer_within(patience: Duration, request: reqwest::RequestBuilder) -> Result<reqwest::Response, FeedError> {
+    let answer = tokio::time::timeout(patience, request.send()).await.map_err(|_| SILENT)??;
     Ok(answer.error_for_status()?)
 }
 
@@ -48,5 +54,19 @@ impl Lines {
                 Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk?),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_head_that_never_comes_is_not_waited_for() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client.get(format!("http://{}/", silent.local_addr().unwrap()));
+        let refused = answer_within(Duration::from_millis(50), request).await.unwrap_err();
+        assert_eq!(refused.to_string(), SILENT);
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 use testkit::within;
 
 use crate::rows;
@@ -19,12 +19,12 @@ async fn cell(world: &World, name: &str) -> anyhow::Result<Value> {
     world.admin.call(Method::GET, &format!("/api/v1/cells/{name}"), None).await?.good()
 }
 
-/// What `cyto cell drain dedicated-1` says.
-async fn drain(world: &World, words: &[&str]) -> anyhow::Result<String> {
+/// What `cyto cell <verb> dedicated-1` says.
+async fn cyto(world: &World, verb: &str, words: &[&str]) -> anyhow::Result<String> {
     let output = tokio::process::Command::new(testkit::binary("cyto")?)
         .arg("--state")
         .arg(world.site.state())
-        .args(["cell", "drain", DEDICATED])
+        .args(["cell", verb, DEDICATED])
         .args(words)
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -35,25 +35,18 @@ async fn drain(world: &World, words: &[&str]) -> anyhow::Result<String> {
     Ok(said)
 }
 
-/// The cell takes tenants again.
-async fn open(world: &World) -> anyhow::Result<()> {
-    let known = cell(world, DEDICATED).await?;
-    let body = json!({ "http": known["http"], "flight": known["flight"], "kind": known["kind"], "state": "active" });
-    world.admin.call(Method::PUT, &format!("/api/v1/cells/{DEDICATED}"), Some(body)).await?.good().map(drop)
-}
-
 pub async fn a_cell_is_emptied_while_it_works(world: Arc<World>) -> anyhow::Result<()> {
     let tenant = world.tenant_in("evacuee", DEDICATED).await?;
     let stream = rows::stream(&tenant, "orders").await?;
     rows::push_all(&tenant, &stream, 0, 100).await?;
     rows::committed(&tenant, &stream, 100).await?;
     let tenants = cell(&world, DEDICATED).await?["tenants"].as_u64().context("no count")?;
-    let planned = drain(&world, &["--to", SHARED, "--plan"]).await?;
+    let planned = cyto(&world, "drain", &["--to", SHARED, "--plan"]).await?;
     ensure!(planned.contains(&format!("{DEDICATED} has {tenants} tenants")) && planned.contains(SHARED), "{planned}");
     ensure!(cell(&world, DEDICATED).await?["state"] == "active", "a plan changes nothing");
 
     let begun = Instant::now();
-    let said = drain(&world, &["--to", SHARED]).await?;
+    let said = cyto(&world, "drain", &["--to", SHARED]).await?;
     ensure!(said.ends_with(&format!("cell {DEDICATED} is empty, and takes no new tenants\n")), "{said}");
     println!("    {tenants} tenants with all they have: {:.1} s", begun.elapsed().as_secs_f64());
     let now = cell(&world, DEDICATED).await?;
@@ -72,13 +65,13 @@ pub async fn a_cell_is_emptied_while_it_works(world: Arc<World>) -> anyhow::Resu
 }
 
 pub async fn a_lost_cell_is_routed_away(world: Arc<World>) -> anyhow::Result<()> {
-    open(&world).await?;
+    cyto(&world, "set", &["--state", "active"]).await?;
     let tenant = world.tenant_in("castaway", DEDICATED).await?;
     rows::stream(&tenant, "orders").await?;
     let killed = world.site.kill_cell(DEDICATED).await?;
     let begun = Instant::now();
     let routed = async {
-        drain(&world, &["--to", SHARED, "--lost"]).await?;
+        cyto(&world, "drain", &["--to", SHARED, "--lost"]).await?;
         within(PATIENCE, "its tenant is answered by another cell", || async {
             ensure!(tenant.get("/api/v1/me").await?["cell"] == SHARED);
             Ok(())

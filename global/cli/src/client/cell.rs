@@ -1,4 +1,4 @@
-//! `cyto cell list|drain`.
+//! `cyto cell list|set|drain`.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use super::api::Api;
 use super::credential::Credential;
-use super::global::{Cell, Drain, Global};
+use super::global::{Cell, CellChange, Drain, Global};
 use super::site::Site;
 use super::table::render;
 use crate::place::Place;
@@ -18,6 +18,19 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub enum Command {
     /// All cells, where they listen and which contracts they run.
     List,
+    /// Change what a cell takes. Tenants that it has stay.
+    Set {
+        cell: String,
+        /// `active` lets an emptied cell take tenants again.
+        #[arg(long)]
+        state: Option<String>,
+        /// Tenants it takes at most; 0 is no limit.
+        #[arg(long)]
+        capacity: Option<u32>,
+        /// Where it is.
+        #[arg(long)]
+        region: Option<String>,
+    },
     /// Bring all tenants of a cell elsewhere, while they are in use, and wait until it is empty.
     Drain {
         cell: String,
@@ -41,6 +54,10 @@ pub async fn run(command: Command, place: &Place) -> anyhow::Result<ExitCode> {
     let global = Global::new(&api, Credential::find_global(place, &api)?);
     match command {
         Command::List => println!("{}", table(global.cells().await?)),
+        Command::Set { cell, state, capacity, region } => {
+            let changed = global.change_cell(&cell, &CellChange { state, capacity, region }).await?;
+            println!("{}", table(vec![changed]));
+        }
         Command::Drain { cell, cancel: true, .. } => {
             let stopped = global.cancel_drain(&cell).await?;
             println!("cell {cell} keeps {} of {} tenants, and takes new ones", stopped.left, stopped.tenants);
@@ -89,7 +106,7 @@ async fn follow(global: &Global, mut now: Drain) -> anyhow::Result<()> {
 
 pub fn table(cells: Vec<Cell>) -> String {
     let rows = cells.into_iter().map(row).collect();
-    render(&["cell", "kind", "state", "tenants", "gateway", "Flight SQL", "contracts"], rows, &[3])
+    render(&["cell", "kind", "state", "tenants", "region", "gateway", "Flight SQL", "contracts"], rows, &[3])
 }
 
 fn row(cell: Cell) -> Vec<String> {
@@ -98,5 +115,10 @@ fn row(cell: Cell) -> Vec<String> {
         Some(c) if c.drift.is_empty() => format!("version {}", c.version),
         Some(c) => format!("version {}, drift: {}", c.version, c.drift.join("; ")),
     };
-    vec![cell.id, cell.kind, cell.state, cell.tenants.to_string(), cell.http, cell.flight, contracts]
+    let tenants = match cell.capacity {
+        0 => cell.tenants.to_string(),
+        most => format!("{} of {most}", cell.tenants),
+    };
+    let region = cell.region.unwrap_or_else(|| "-".to_owned());
+    vec![cell.id, cell.kind, cell.state, tenants, region, cell.http, cell.flight, contracts]
 }

@@ -79,6 +79,9 @@ pub struct Cell {
     pub kind: String,
     pub state: String,
     pub tenants: u64,
+    /// Tenants it takes at most; 0 = no limit.
+    pub capacity: u64,
+    pub region: Option<String>,
     pub contracts: Option<CellContracts>,
 }
 
@@ -95,14 +98,27 @@ struct ServiceAccount {
     client_secret: String,
 }
 
-#[derive(Serialize)]
-struct NewTenant<'a> {
-    id: &'a str,
-    organisation: &'a str,
+#[derive(Debug, Default, Serialize)]
+pub struct NewTenant<'a> {
+    pub id: &'a str,
+    pub organisation: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cell: Option<&'a str>,
+    pub cell: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tier: Option<&'a str>,
+    pub tier: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<&'a str>,
+}
+
+/// What changes in a cell; what is absent stays.
+#[derive(Debug, Default, Serialize)]
+pub struct CellChange {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
 }
 
 /// The global plane as one bearer sees it.
@@ -152,6 +168,16 @@ impl Global {
         self.all("list cells", "/api/v1/cells").await
     }
 
+    pub async fn change_cell(&self, id: &str, change: &CellChange) -> anyhow::Result<Cell> {
+        let path = format!("/api/v1/cells/{id}");
+        let known: Value = self.call(&format!("look at cell {id}"), Method::GET, &path, None).await?;
+        let mut body = serde_json::to_value(change)?;
+        for name in ["http", "flight", "kind"] {
+            body[name] = known[name].clone();
+        }
+        Ok(self.call(&format!("change cell {id}"), Method::PUT, &path, Some(body)).await?)
+    }
+
     pub async fn tenants(&self) -> Result<Vec<Tenant>, ApiError> {
         self.all("list tenants", "/api/v1/tenants").await
     }
@@ -165,17 +191,11 @@ impl Global {
     }
 
     /// Creates the tenant, or answers with the one that exists in that organisation.
-    pub async fn ensure_tenant(
-        &self,
-        id: &str,
-        organisation: &str,
-        cell: Option<&str>,
-        tier: Option<&str>,
-    ) -> anyhow::Result<Tenant> {
-        let body = serde_json::to_value(NewTenant { id, organisation, cell, tier })?;
+    pub async fn ensure_tenant(&self, new: &NewTenant<'_>) -> anyhow::Result<Tenant> {
+        let (id, body) = (new.id, serde_json::to_value(new)?);
         let what = format!("create tenant {id}");
         let tenant: Tenant = self.call(&what, Method::POST, "/api/v1/tenants", Some(body)).await?;
-        if let Some(wanted) = cell
+        if let Some(wanted) = new.cell
             && tenant.cell != wanted
         {
             anyhow::bail!("tenant {id} lives in cell {}, not in {wanted}", tenant.cell);

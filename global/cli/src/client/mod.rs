@@ -37,7 +37,7 @@ pub enum Command {
     /// Tiers, what classes of tenants may use: list, set, remove.
     #[command(subcommand)]
     Tier(tier::Command),
-    /// Cells: list, drain.
+    /// Cells: list, set, drain.
     #[command(subcommand)]
     Cell(cell::Command),
     /// What the site is doing: cells, generations, contracts, lag, freshness, errors. Ends with 1 if

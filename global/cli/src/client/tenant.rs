@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::api::Api;
 use super::credential::Credential;
-use super::global::{Global, Move};
+use super::global::{Global, Move, NewTenant};
 use super::site::Site;
 use super::table::render;
 use crate::place::Place;
@@ -28,6 +28,9 @@ pub enum Command {
         /// What it may use; `standard` when it is left out.
         #[arg(long)]
         tier: Option<String>,
+        /// Where its cell must be; anywhere when it is left out.
+        #[arg(long)]
+        region: Option<String>,
     },
     /// Give a tenant another tier. What is under way goes on.
     Tier { id: String, tier: String },
@@ -57,9 +60,11 @@ pub async fn run(command: Command, place: &Place) -> anyhow::Result<ExitCode> {
                 render(&["tenant", "organisation", "cell", "generation", "tier", "state", "host"], rows, &[3])
             );
         }
-        Command::Create { id, organisation, cell, tier } => {
+        Command::Create { id, organisation, cell, tier, region } => {
             global.ensure_organisation(&organisation, &organisation).await?;
-            let tenant = global.ensure_tenant(&id, &organisation, cell.as_deref(), tier.as_deref()).await?;
+            let (cell, tier, region) = (cell.as_deref(), tier.as_deref(), region.as_deref());
+            let new = NewTenant { id: &id, organisation: &organisation, cell, tier, region };
+            let tenant = global.ensure_tenant(&new).await?;
             println!(
                 "tenant {} lives in cell {} (generation {}) at {}",
                 tenant.id, tenant.cell, tenant.generation, tenant.host

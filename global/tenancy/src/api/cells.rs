@@ -30,6 +30,10 @@ pub struct PutCell {
     organisation: Option<String>,
     /// As it is when absent; `active` for a new cell.
     state: Option<CellState>,
+    /// Tenants it takes at most; 0 = no limit, as for a new cell. As it is when absent.
+    capacity: Option<u32>,
+    /// As it is when absent.
+    region: Option<String>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -41,6 +45,9 @@ pub struct CreateCell {
     kind: CellKind,
     organisation: Option<String>,
     state: Option<CellState>,
+    /// Tenants it takes at most; 0 = no limit.
+    capacity: Option<u32>,
+    region: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -63,6 +70,9 @@ pub struct CellView {
     kind: CellKind,
     organisation: Option<String>,
     state: CellState,
+    /// Tenants it takes at most; 0 = no limit.
+    capacity: i64,
+    region: Option<String>,
     /// Tenants that the caller may see.
     tenants: i64,
     /// Null until the cell has reported.
@@ -86,6 +96,8 @@ impl TryFrom<CellStatus> for CellView {
             http: status.cell.http,
             flight: status.cell.flight,
             organisation: status.cell.organisation,
+            capacity: status.cell.capacity,
+            region: status.cell.region,
             tenants: status.tenants,
             contracts,
         })
@@ -106,8 +118,8 @@ pub async fn create(
     caller: Caller,
     Json(body): Json<CreateCell>,
 ) -> Result<(StatusCode, Json<CellView>), Problem> {
-    let CreateCell { id, http, flight, kind, organisation, state } = body;
-    let new = Registration { http, flight, kind, organisation, state };
+    let CreateCell { id, http, flight, kind, organisation, state, capacity, region } = body;
+    let new = Registration { http, flight, kind, organisation, state, capacity, region };
     let status = cells::put(&tenancy, &caller, &id, &new, true).await?;
     Ok((StatusCode::CREATED, Json(status.try_into()?)))
 }
@@ -123,8 +135,8 @@ pub async fn put(
     Path(cell): Path<String>,
     Json(body): Json<PutCell>,
 ) -> Result<Json<CellView>, Problem> {
-    let PutCell { http, flight, kind, organisation, state } = body;
-    let new = Registration { http, flight, kind, organisation, state };
+    let PutCell { http, flight, kind, organisation, state, capacity, region } = body;
+    let new = Registration { http, flight, kind, organisation, state, capacity, region };
     Ok(Json(cells::put(&tenancy, &caller, &cell_id(cell)?, &new, false).await?.try_into()?))
 }
 

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::Tenancy;
 use crate::domain::access::Caller;
 use crate::error::Error;
-use crate::ops::tenants;
+use crate::ops::tenants::{self, Birth};
 use crate::store::tenants::Tenant;
 
 #[derive(Deserialize, ToSchema)]
@@ -24,6 +24,8 @@ pub struct CreateTenant {
     cell: Option<String>,
     /// `standard` when absent; only the platform's administrators name one.
     tier: Option<TierId>,
+    /// Where its cell must be, now and when it moves; anywhere when absent.
+    region: Option<String>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -57,6 +59,8 @@ pub struct TenantView {
     cell: String,
     generation: i64,
     tier: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<String>,
     /// Always `active`: removed tenants are not shown.
     state: String,
     #[serde(with = "time::serde::rfc3339")]
@@ -73,6 +77,7 @@ impl TryFrom<Tenant> for TenantView {
             organisation: tenant.organisation,
             hosts: tenant.hosts,
             generation: tenant.generation,
+            region: tenant.region,
             tier: tenant.tier.unwrap_or_else(|| TierId::default().to_string()),
             state: tenant.state,
             created_at: tenant.created_at,
@@ -112,8 +117,9 @@ pub async fn create(
     caller: Caller,
     Json(body): Json<CreateTenant>,
 ) -> Result<(StatusCode, Json<TenantView>), Problem> {
-    let CreateTenant { id, organisation, cell, tier } = &body;
-    let (tenant, new) = tenants::create(&tenancy, &caller, id, organisation, cell.as_deref(), tier.as_ref()).await?;
+    let CreateTenant { id, organisation, cell, tier, region } = &body;
+    let (cell, region, tier) = (cell.as_deref(), region.as_deref(), tier.as_ref());
+    let (tenant, new) = tenants::create(&tenancy, &caller, id, Birth { organisation, cell, region, tier }).await?;
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(tenant.try_into()?)))
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::placement::{Candidate, PlacementRefused, choose};
+use super::placement::{Candidate, CellKind, PlacementRefused, Wish, choose};
 
 /// What becomes of what the tenants have in the cell (docs/adr/0018-a-cell-is-emptied.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -35,6 +35,14 @@ pub fn step_of(tenants: i64) -> i64 {
     (tenants.max(1) + 999) / 1000
 }
 
+/// Tenants that ask for the same.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Group {
+    pub organisation: String,
+    pub region: Option<String>,
+    pub tenants: i64,
+}
+
 /// Where tenants go, one after the other: each counts when the next is placed.
 #[derive(Debug)]
 pub struct Destinations<'a> {
@@ -49,24 +57,25 @@ impl<'a> Destinations<'a> {
         Self { cells, named }
     }
 
-    /// The cell for one more tenant of `organisation`.
-    pub fn next(&mut self, organisation: &str) -> Result<String, PlacementRefused> {
-        let chosen = choose(&self.cells, organisation, self.named, true)?.id.clone();
+    /// The cell for one more tenant.
+    pub fn next(&mut self, organisation: &str, region: Option<&str>) -> Result<String, PlacementRefused> {
+        let wish = Wish { organisation, region, named: self.named, by_platform: true };
+        let chosen = choose(&self.cells, &wish)?.id.clone();
         if let Some(cell) = self.cells.iter_mut().find(|cell| cell.id == chosen) {
             cell.tenants += 1;
-            if cell.kind == super::placement::CellKind::Dedicated {
+            if cell.kind == CellKind::Dedicated {
                 cell.organisation = Some(organisation.to_owned());
             }
         }
         Ok(chosen)
     }
 
-    /// How many tenants each cell gets, of organisations with so many.
-    pub fn share_out(mut self, organisations: &[(String, i64)]) -> Result<BTreeMap<String, i64>, PlacementRefused> {
+    /// How many tenants each cell gets.
+    pub fn share_out(mut self, groups: &[Group]) -> Result<BTreeMap<String, i64>, PlacementRefused> {
         let mut shares = BTreeMap::new();
-        for (organisation, tenants) in organisations {
-            for _ in 0..*tenants {
-                *shares.entry(self.next(organisation)?).or_default() += 1;
+        for group in groups {
+            for _ in 0..group.tenants {
+                *shares.entry(self.next(&group.organisation, group.region.as_deref())?).or_default() += 1;
             }
         }
         Ok(shares)
@@ -76,10 +85,15 @@ impl<'a> Destinations<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::placement::{CellKind, CellState};
+    use crate::domain::placement::CellState;
 
     fn cell(id: &str, kind: CellKind, tenants: i64) -> Candidate {
-        Candidate { id: id.into(), kind, state: CellState::Active, organisation: None, tenants }
+        let (state, region) = (CellState::Active, None);
+        Candidate { id: id.into(), kind, state, organisation: None, tenants, capacity: 0, region }
+    }
+
+    fn of(organisation: &str, tenants: i64) -> Group {
+        Group { organisation: organisation.into(), region: None, tenants }
     }
 
     #[test]
@@ -91,16 +105,15 @@ mod tests {
     fn tenants_are_shared_out_as_they_come() {
         let cells =
             vec![cell("a", CellKind::Shared, 10), cell("b", CellKind::Shared, 0), cell("lost", CellKind::Shared, 9)];
-        let shares = Destinations::new(cells, "lost", None).share_out(&[("acme".into(), 14), ("globex".into(), 6)]);
+        let shares = Destinations::new(cells, "lost", None).share_out(&[of("acme", 14), of("globex", 6)]);
         assert_eq!(shares, Ok(BTreeMap::from([("a".to_owned(), 5), ("b".to_owned(), 15)])));
     }
 
     #[test]
     fn a_dedicated_cell_takes_the_first_tenants_organisation_only() {
         let cells = || vec![cell("own", CellKind::Dedicated, 0), cell("lost", CellKind::Shared, 2)];
-        let to =
-            |organisations: &[(String, i64)]| Destinations::new(cells(), "lost", Some("own")).share_out(organisations);
-        assert_eq!(to(&[("acme".into(), 2)]), Ok(BTreeMap::from([("own".to_owned(), 2)])));
-        assert_eq!(to(&[("acme".into(), 1), ("globex".into(), 1)]), Err(PlacementRefused::Foreign));
+        let to = |groups: &[Group]| Destinations::new(cells(), "lost", Some("own")).share_out(groups);
+        assert_eq!(to(&[of("acme", 2)]), Ok(BTreeMap::from([("own".to_owned(), 2)])));
+        assert_eq!(to(&[of("acme", 1), of("globex", 1)]), Err(PlacementRefused::Foreign));
     }
 }

@@ -61,44 +61,70 @@ pub struct Candidate {
     pub state: CellState,
     pub organisation: Option<String>,
     pub tenants: i64,
+    /// Tenants it takes at most; 0 = no limit.
+    pub capacity: i64,
+    pub region: Option<String>,
+}
+
+/// What a tenant asks of its cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish<'a> {
+    pub organisation: &'a str,
+    /// Where it must be; anywhere if absent.
+    pub region: Option<&'a str>,
+    pub named: Option<&'a str>,
+    /// Only the platform's administrators name a cell that is not the organisation's own.
+    pub by_platform: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlacementRefused {
     UnknownCell,
     Draining,
+    Full,
+    /// The cell is not where the tenant must be.
+    Region,
     /// The dedicated cell is another organisation's.
     Foreign,
     NoSharedCell,
-    /// Only the platform's administrators name a cell that is not the organisation's own.
     NotYours,
 }
 
-/// The cell for a new tenant of `organisation`. Without a name: its own dedicated cell if it has
-/// one, else the shared cell with the fewest tenants, by name among equals.
-pub fn choose<'a>(
-    cells: &'a [Candidate],
-    organisation: &str,
-    named: Option<&str>,
-    by_platform: bool,
-) -> Result<&'a Candidate, PlacementRefused> {
-    let own = |c: &&Candidate| c.kind == CellKind::Dedicated && c.organisation.as_deref() == Some(organisation);
-    let open = |c: &&Candidate| c.state == CellState::Active;
-    let Some(name) = named else {
-        let dedicated = cells.iter().filter(own).filter(open).min_by_key(|c| (c.tenants, &c.id));
-        let shared =
-            || cells.iter().filter(|c| c.kind == CellKind::Shared).filter(open).min_by_key(|c| (c.tenants, &c.id));
-        return dedicated.or_else(shared).ok_or(PlacementRefused::NoSharedCell);
+impl Candidate {
+    fn is_own(&self, wish: &Wish<'_>) -> bool {
+        self.kind == CellKind::Dedicated && self.organisation.as_deref() == Some(wish.organisation)
+    }
+
+    /// Why it takes no tenant with this wish.
+    fn refuses(&self, wish: &Wish<'_>) -> Option<PlacementRefused> {
+        let is_free = self.organisation.as_deref().is_none_or(|owner| owner == wish.organisation);
+        if self.kind == CellKind::Dedicated && !is_free {
+            return Some(PlacementRefused::Foreign);
+        }
+        if self.state != CellState::Active {
+            return Some(PlacementRefused::Draining);
+        }
+        if wish.region.is_some_and(|region| self.region.as_deref() != Some(region)) {
+            return Some(PlacementRefused::Region);
+        }
+        (self.capacity > 0 && self.tenants >= self.capacity).then_some(PlacementRefused::Full)
+    }
+}
+
+/// The cell for a new tenant. Without a name: its organisation's own dedicated cell if it has one with room, else the
+/// shared cell with the fewest tenants, by name among equals.
+pub fn choose<'a>(cells: &'a [Candidate], wish: &Wish<'_>) -> Result<&'a Candidate, PlacementRefused> {
+    let Some(name) = wish.named else {
+        let open = || cells.iter().filter(|cell| cell.refuses(wish).is_none());
+        let own = open().filter(|cell| cell.is_own(wish)).min_by_key(|cell| (cell.tenants, &cell.id));
+        let shared = open().filter(|cell| cell.kind == CellKind::Shared).min_by_key(|cell| (cell.tenants, &cell.id));
+        return own.or(shared).ok_or(PlacementRefused::NoSharedCell);
     };
-    let cell = cells.iter().find(|c| c.id == name).ok_or(PlacementRefused::UnknownCell)?;
-    let free = cell.organisation.as_deref().is_none_or(|owner| owner == organisation);
-    if !by_platform && !own(&cell) {
+    let cell = cells.iter().find(|cell| cell.id == name).ok_or(PlacementRefused::UnknownCell)?;
+    if !wish.by_platform && !cell.is_own(wish) {
         return Err(PlacementRefused::NotYours);
     }
-    if cell.kind == CellKind::Dedicated && !free {
-        return Err(PlacementRefused::Foreign);
-    }
-    if cell.state == CellState::Active { Ok(cell) } else { Err(PlacementRefused::Draining) }
+    cell.refuses(wish).map_or(Ok(cell), Err)
 }
 
 /// `ip:port`; names are refused, because a router never resolves one for a cell.
@@ -117,7 +143,13 @@ mod tests {
             state: CellState::Active,
             organisation: organisation.map(str::to_owned),
             tenants,
+            capacity: 0,
+            region: None,
         }
+    }
+
+    fn wish<'a>(organisation: &'a str, named: Option<&'a str>, by_platform: bool) -> Wish<'a> {
+        Wish { organisation, region: None, named, by_platform }
     }
 
     fn site() -> Vec<Candidate> {
@@ -130,7 +162,7 @@ mod tests {
     }
 
     fn chosen(organisation: &str, named: Option<&str>, by_platform: bool) -> Result<String, PlacementRefused> {
-        choose(&site(), organisation, named, by_platform).map(|c| c.id.clone())
+        choose(&site(), &wish(organisation, named, by_platform)).map(|c| c.id.clone())
     }
 
     #[test]
@@ -149,9 +181,27 @@ mod tests {
         assert_eq!(chosen("globex", Some("dedicated-1"), false), Ok("dedicated-1".into()));
         let mut draining = site();
         draining[1].state = CellState::Draining;
-        assert_eq!(choose(&draining, "acme", Some("shared-2"), true), Err(PlacementRefused::Draining));
-        assert_eq!(choose(&draining, "acme", None, false).map(|c| c.id.as_str()), Ok("shared-1"));
-        assert_eq!(choose(&[], "acme", None, true), Err(PlacementRefused::NoSharedCell));
+        assert_eq!(choose(&draining, &wish("acme", Some("shared-2"), true)), Err(PlacementRefused::Draining));
+        assert_eq!(choose(&draining, &wish("acme", None, false)).map(|c| c.id.as_str()), Ok("shared-1"));
+        assert_eq!(choose(&[], &wish("acme", None, true)), Err(PlacementRefused::NoSharedCell));
+    }
+
+    #[test]
+    fn a_full_cell_takes_nobody_and_a_region_is_kept() {
+        let mut cells = site();
+        cells[1].capacity = 2;
+        cells[0].region = Some("north".into());
+        let name = |wish: &Wish<'_>| choose(&cells, wish).map(|cell| cell.id.as_str());
+        let anywhere = wish("acme", None, true);
+        assert_eq!(name(&anywhere), Ok("shared-1"));
+        assert_eq!(name(&Wish { named: Some("shared-2"), ..anywhere }), Err(PlacementRefused::Full));
+        let north = Wish { region: Some("north"), ..anywhere };
+        assert_eq!(name(&north), Ok("shared-1"));
+        assert_eq!(name(&Wish { named: Some("dedicated-2"), ..north }), Err(PlacementRefused::Region));
+        assert_eq!(name(&Wish { region: Some("south"), ..anywhere }), Err(PlacementRefused::NoSharedCell));
+        cells[2].capacity = 9;
+        // Its own cell is full: it is a tenant like others.
+        assert_eq!(choose(&cells, &wish("globex", None, false)).map(|cell| cell.id.as_str()), Ok("shared-1"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::Tenancy;
 use crate::domain::access::Caller;
 use crate::domain::placement::{CellKind, CellState, is_endpoint};
 use crate::error::Error;
-use crate::ops::log;
+use crate::ops::{check_region, log};
 use crate::store::cells::{self, Cell, CellStatus};
 use crate::store::{drains, organisations, routing};
 
@@ -26,6 +26,9 @@ pub struct Registration {
     pub kind: CellKind,
     pub organisation: Option<String>,
     pub state: Option<CellState>,
+    /// Tenants it takes at most; 0 = no limit.
+    pub capacity: Option<u32>,
+    pub region: Option<String>,
 }
 
 fn endpoint(cell: &Cell) -> Result<CellEndpoint, Error> {
@@ -38,6 +41,7 @@ fn merge(id: &CellId, old: Option<&Cell>, new: &Registration, tenants: i64) -> R
     if !is_endpoint(&new.http) || !is_endpoint(&new.flight) {
         return Err(Error::Invalid("http and flight are an IP address and a port"));
     }
+    new.region.as_deref().map_or(Ok(()), check_region)?;
     if new.kind == CellKind::Shared && new.organisation.is_some() {
         return Err(Error::Invalid("a shared cell belongs to no organisation"));
     }
@@ -56,6 +60,8 @@ fn merge(id: &CellId, old: Option<&Cell>, new: &Registration, tenants: i64) -> R
         kind: new.kind.name().to_owned(),
         organisation: new.organisation.clone().or(owner),
         state: state.unwrap_or_else(|| CellState::Active.name().to_owned()),
+        capacity: new.capacity.map(i64::from).or(old.map(|o| o.capacity)).unwrap_or_default(),
+        region: new.region.clone().or_else(|| old.and_then(|o| o.region.clone())),
     })
 }
 
@@ -179,6 +185,8 @@ mod tests {
             kind,
             organisation: organisation.map(str::to_owned),
             state: None,
+            capacity: None,
+            region: None,
         }
     }
 

@@ -42,8 +42,8 @@ async fn shares(
     if target.is_some_and(|target| !candidates.iter().any(|known| known.id == target)) {
         return Err(Error::Invalid("the cell does not exist"));
     }
-    let organisations = drains::organisations_in(db, cell).await?;
-    Ok(Destinations::new(candidates, cell, target).share_out(&organisations)?)
+    let groups = drains::groups_in(db, cell).await?;
+    Ok(Destinations::new(candidates, cell, target).share_out(&groups)?)
 }
 
 /// What [`begin`] would do, without doing it.
@@ -174,10 +174,10 @@ async fn begin_moves(
         return end(db, cell, drain).await;
     }
     let mut destinations = Destinations::new(cells::candidates(&mut db).await?, &cell.id, drain.target.as_deref());
-    for (tenant, organisation) in waiting.iter().take(usize::try_from(room).unwrap_or_default()) {
-        let target = destinations.next(organisation)?;
-        claim(&mut db, &target, organisation).await?;
-        moves::insert(&mut db, Uuid::now_v7(), tenant, &cell.id, &target, &Caller::plane().subject).await?;
+    for tenant in waiting.iter().take(usize::try_from(room).unwrap_or_default()) {
+        let target = destinations.next(&tenant.organisation, tenant.region.as_deref())?;
+        claim(&mut db, &target, &tenant.organisation).await?;
+        moves::insert(&mut db, Uuid::now_v7(), &tenant.id, &cell.id, &target, &Caller::plane().subject).await?;
     }
     db.commit().await?;
     tenancy.0.moves_wanted.notify_one();
@@ -196,12 +196,12 @@ async fn change_routes(
     }
     let mut destinations = Destinations::new(cells::candidates(&mut db).await?, &cell.id, drain.target.as_deref());
     let (mut ids, mut targets, mut claims) = (Vec::new(), Vec::new(), BTreeSet::new());
-    for (tenant, organisation) in waiting {
-        let target = destinations.next(&organisation)?;
+    for tenant in waiting {
+        let target = destinations.next(&tenant.organisation, tenant.region.as_deref())?;
         if claims.insert(target.clone()) {
-            claim(&mut db, &target, &organisation).await?;
+            claim(&mut db, &target, &tenant.organisation).await?;
         }
-        ids.push(tenant);
+        ids.push(tenant.id);
         targets.push(target);
     }
     let head = place(&mut db, &ids, &targets, &cell.id).await?;

@@ -53,3 +53,9 @@ fn check_name(name: &str) -> Result<&str, crate::Error> {
         Err(crate::Error::Invalid("a name has 1 to 200 characters, none of them a control character"))
     }
 }
+
+fn check_region(region: &str) -> Result<(), crate::Error> {
+    let is_named = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let well_formed = (1..=63).contains(&region.len()) && region.chars().all(is_named);
+    if well_formed { Ok(()) } else { Err(crate::Error::Invalid("a region is 1 to 63 characters of a-z, 0-9 and '-'")) }
+}

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::Tenancy;
 use crate::domain::access::Caller;
 use crate::domain::moving::Step;
-use crate::domain::placement::choose;
+use crate::domain::placement::{Wish, choose};
 use crate::error::Error;
 use crate::ops::cells::claim;
 use crate::ops::{log, tenants};
@@ -29,7 +29,8 @@ pub async fn begin(tenancy: &Tenancy, caller: &Caller, id: &TenantId, target: &s
         return Err(Error::Invalid("the tenant lives in that cell"));
     }
     let candidates = cells::candidates(&mut db).await?;
-    choose(&candidates, &tenant.organisation, Some(target), true)?;
+    let (organisation, region) = (tenant.organisation.as_str(), tenant.region.as_deref());
+    choose(&candidates, &Wish { organisation, region, named: Some(target), by_platform: true })?;
     claim(&mut db, target, &tenant.organisation).await?;
     let new = Uuid::now_v7();
     moves::insert(&mut db, new, id.as_str(), &source, target, &caller.subject).await?;

@@ -8,12 +8,12 @@ use time::OffsetDateTime;
 use crate::Tenancy;
 use crate::domain::access::Caller;
 use crate::domain::host::{RESERVED_TENANTS, is_reserved, normalise};
-use crate::domain::placement::choose;
+use crate::domain::placement::{Wish, choose};
 use crate::error::Error;
 use crate::ops::cells::claim;
-use crate::ops::log;
+use crate::ops::{check_region, log};
 use crate::store::routing::ill_formed;
-use crate::store::tenants::{self, Tenant};
+use crate::store::tenants::{self, New, Tenant};
 use crate::store::{cells, moves, organisations, tiers, writer};
 
 const ACTIVE: &str = "active";
@@ -51,38 +51,57 @@ pub(super) async fn lock_own(db: &mut PgTransaction<'static>, caller: &Caller, i
     tenant.filter(|t| t.state == ACTIVE && caller.administers(&t.organisation)).ok_or(Error::NotFound("tenant"))
 }
 
+/// What a new tenant is to be.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Birth<'a> {
+    pub organisation: &'a str,
+    /// Placed by policy when absent.
+    pub cell: Option<&'a str>,
+    pub region: Option<&'a str>,
+    pub tier: Option<&'a TierId>,
+}
+
+impl Birth<'_> {
+    /// Whether a tenant that is there is what was asked for.
+    fn is(&self, existing: &Tenant) -> bool {
+        existing.state == ACTIVE
+            && existing.organisation == self.organisation
+            && self.cell.is_none_or(|cell| existing.cell.as_deref() == Some(cell))
+            && self.region.is_none_or(|region| existing.region.as_deref() == Some(region))
+            && self.tier.is_none_or(|tier| existing.tier.as_deref() == named(tier).map(TierId::as_str))
+    }
+}
+
 /// Creates and places a tenant: it has a cell, a generation and a host, or it does not exist. The
 /// same again is answered with what is there. The flag says whether it is new.
 pub async fn create(
     tenancy: &Tenancy,
     caller: &Caller,
     id: &TenantId,
-    organisation: &str,
-    named_cell: Option<&str>,
-    tier: Option<&TierId>,
+    birth: Birth<'_>,
 ) -> Result<(Tenant, bool), Error> {
+    let Birth { organisation, region, .. } = birth;
     // What a tenant may use is the platform's to say.
-    if !caller.administers(organisation) || (tier.is_some() && !caller.is_platform()) {
+    if !caller.administers(organisation) || (birth.tier.is_some() && !caller.is_platform()) {
         return Err(Error::Forbidden);
     }
     if RESERVED_TENANTS.contains(&id.as_str()) {
         return Err(Error::Invalid("the id is a name of the platform's own"));
     }
+    region.map_or(Ok(()), check_region)?;
     let mut db = tenancy.0.election.begin(&tenancy.0.pool).await?;
     if let Some(existing) = tenants::lock(&mut db, id.as_str()).await? {
-        let same = existing.state == ACTIVE
-            && existing.organisation == organisation
-            && named_cell.is_none_or(|cell| existing.cell.as_deref() == Some(cell))
-            && tier.is_none_or(|tier| existing.tier.as_deref() == named(tier).map(TierId::as_str));
-        return if same { Ok((existing, false)) } else { Err(Error::Exists("tenant")) };
+        return if birth.is(&existing) { Ok((existing, false)) } else { Err(Error::Exists("tenant")) };
     }
     organisations::find(&mut db, organisation).await?.ok_or(Error::Invalid("the organisation does not exist"))?;
-    let tier = existing_tier(&mut db, tier).await?;
+    let tier = existing_tier(&mut db, birth.tier).await?;
     let candidates = cells::candidates(&mut db).await?;
-    let chosen = choose(&candidates, organisation, named_cell, caller.is_platform())?;
+    let wish = Wish { organisation, region, named: birth.cell, by_platform: caller.is_platform() };
+    let chosen = choose(&candidates, &wish)?;
     claim(&mut db, &chosen.id, organisation).await?;
     let generation = writer::next_generation(&mut db).await?;
-    tenants::insert(&mut db, id.as_str(), organisation, &chosen.id, generation, tier).await?;
+    let new = New { id: id.as_str(), organisation, cell: &chosen.id, generation, tier, region };
+    tenants::insert(&mut db, new).await?;
     tenants::record_placement(&mut db, id.as_str(), &chosen.id, generation).await?;
     tenants::add_host(&mut db, id.as_str(), &format!("{id}.{}", tenancy.0.settings.host_suffix), true).await?;
     publish(tenancy, caller, db, id, &[]).await.map(|tenant| (tenant, true))

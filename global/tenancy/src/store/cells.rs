@@ -14,6 +14,9 @@ pub struct Cell {
     pub kind: String,
     pub organisation: Option<String>,
     pub state: String,
+    /// Tenants it takes at most; 0 = no limit.
+    pub capacity: i64,
+    pub region: Option<String>,
 }
 
 impl Cell {
@@ -39,21 +42,26 @@ pub struct CellStatus {
 }
 
 pub async fn find(db: &mut PgConnection, id: &str) -> Result<Option<Cell>, Error> {
-    let row = sqlx::query_as("select id, http, flight, kind, organisation, state from cells where id = $1");
+    let row =
+        sqlx::query_as("select id, http, flight, kind, organisation, state, capacity, region from cells where id = $1");
     Ok(row.bind(id).fetch_optional(db).await?)
 }
 
 /// Locked for the writer's transaction.
 pub async fn lock(db: &mut PgConnection, id: &str) -> Result<Option<Cell>, Error> {
-    let row = sqlx::query_as("select id, http, flight, kind, organisation, state from cells where id = $1 for update");
+    let row = sqlx::query_as(
+        "select id, http, flight, kind, organisation, state, capacity, region from cells where id = $1 for update",
+    );
     Ok(row.bind(id).fetch_optional(db).await?)
 }
 
 pub async fn upsert(db: &mut PgConnection, cell: &Cell) -> Result<(), Error> {
     sqlx::query(
-        "insert into cells (id, http, flight, kind, organisation, state) values ($1, $2, $3, $4, $5, $6)
+        "insert into cells (id, http, flight, kind, organisation, state, capacity, region)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)
          on conflict (id) do update set http = excluded.http, flight = excluded.flight,
-           organisation = excluded.organisation, state = excluded.state",
+           organisation = excluded.organisation, state = excluded.state, capacity = excluded.capacity,
+           region = excluded.region",
     )
     .bind(&cell.id)
     .bind(&cell.http)
@@ -61,6 +69,8 @@ pub async fn upsert(db: &mut PgConnection, cell: &Cell) -> Result<(), Error> {
     .bind(&cell.kind)
     .bind(&cell.organisation)
     .bind(&cell.state)
+    .bind(cell.capacity)
+    .bind(&cell.region)
     .execute(db)
     .await
     .map_err(|error| Error::exists(error, "address, on another cell,"))?;
@@ -78,19 +88,33 @@ pub async fn tenants_in(db: &mut PgConnection, id: &str) -> Result<i64, Error> {
     Ok(count)
 }
 
+#[derive(sqlx::FromRow)]
+struct Loaded {
+    #[sqlx(flatten)]
+    cell: Cell,
+    tenants: i64,
+}
+
 /// All cells with their load, for the placement policy. There are tens of cells, not thousands.
 pub async fn candidates(db: &mut PgConnection) -> Result<Vec<Candidate>, Error> {
-    let rows: Vec<(String, String, String, Option<String>, i64)> = sqlx::query_as(
-        "select c.id, c.kind, c.state, c.organisation, (select count(*) from tenants t where t.cell = c.id)
+    let rows: Vec<Loaded> = sqlx::query_as(
+        "select c.id, c.http, c.flight, c.kind, c.organisation, c.state, c.capacity, c.region,
+                (select count(*) from tenants t where t.cell = c.id) as tenants
          from cells c order by c.id",
     )
     .fetch_all(db)
     .await?;
     rows.into_iter()
-        .map(|(id, kind, state, organisation, tenants)| {
-            let kind = CellKind::parse(&kind).ok_or(Error::Broken("a stored cell kind is not known"))?;
-            let state = CellState::parse(&state).ok_or(Error::Broken("a stored cell state is not known"))?;
-            Ok(Candidate { id, kind, state, organisation, tenants })
+        .map(|Loaded { cell, tenants }| {
+            Ok(Candidate {
+                kind: cell.kind()?,
+                state: cell.state()?,
+                id: cell.id,
+                organisation: cell.organisation,
+                tenants,
+                capacity: cell.capacity,
+                region: cell.region,
+            })
         })
         .collect()
 }
@@ -104,7 +128,7 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<CellStatus>, Error> {
     let rows = sqlx::query_as(
-        "select c.id, c.http, c.flight, c.kind, c.organisation, c.state,
+        "select c.id, c.http, c.flight, c.kind, c.organisation, c.state, c.capacity, c.region,
                 (select count(*) from tenants t where t.cell = c.id and ($1::text is null or t.organisation = $1)) as tenants,
                 r.contracts_version, r.contracts_sha256, r.drift, r.reported_at
          from cells c left join cell_reports r on r.cell = c.id

@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::domain::draining::Way;
+use crate::domain::draining::{Group, Way};
 use crate::error::Error;
 
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -94,18 +94,27 @@ pub async fn complain(db: &mut PgConnection, id: Uuid, problem: &str) -> Result<
     Ok(())
 }
 
-/// How many tenants of each organisation a cell has.
-pub async fn organisations_in(db: &mut PgConnection, cell: &str) -> Result<Vec<(String, i64)>, Error> {
+/// The tenants of a cell, by what they ask of another one.
+pub async fn groups_in(db: &mut PgConnection, cell: &str) -> Result<Vec<Group>, Error> {
     let rows = sqlx::query_as(
-        "select organisation, count(*) from tenants where cell = $1 group by organisation order by organisation",
+        "select organisation, region, count(*) as tenants from tenants where cell = $1
+         group by organisation, region order by organisation, region",
     );
     Ok(rows.bind(cell).fetch_all(db).await?)
 }
 
-/// Tenants of the cell that nobody brings away yet: id and organisation, by name.
-pub async fn waiting_in(db: &mut PgConnection, cell: &str, limit: i64) -> Result<Vec<(String, String)>, Error> {
+/// A tenant that nobody brings away yet.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Waiting {
+    pub id: String,
+    pub organisation: String,
+    pub region: Option<String>,
+}
+
+/// Those of the cell, by name.
+pub async fn waiting_in(db: &mut PgConnection, cell: &str, limit: i64) -> Result<Vec<Waiting>, Error> {
     let rows = sqlx::query_as(
-        "select t.id, t.organisation from tenants t
+        "select t.id, t.organisation, t.region from tenants t
          where t.cell = $1 and not exists (
            select 1 from moves m where m.tenant = t.id and m.step not in ('done', 'cancelled'))
          order by t.id limit $2",

@@ -15,6 +15,8 @@ pub struct Tenant {
     pub generation: i64,
     /// `None` is the standard tier.
     pub tier: Option<String>,
+    /// Where its cell must be; `None` is anywhere.
+    pub region: Option<String>,
     pub created_at: OffsetDateTime,
     /// The tenant's own host first.
     pub hosts: Vec<String>,
@@ -23,7 +25,7 @@ pub struct Tenant {
 /// Locked for the writer's transaction; removed tenants too, because their ids stay taken.
 pub async fn lock(db: &mut PgConnection, id: &str) -> Result<Option<Tenant>, Error> {
     let row = sqlx::query_as(
-        "select t.id, t.organisation, t.state, t.cell, t.generation, t.tier, t.created_at,
+        "select t.id, t.organisation, t.state, t.cell, t.generation, t.tier, t.region, t.created_at,
                 array(select h.host from hosts h where h.tenant = t.id order by h.own desc, h.host) as hosts
          from tenants t where t.id = $1 for update",
     );
@@ -40,7 +42,7 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<Tenant>, Error> {
     let rows = sqlx::query_as(
-        "select t.id, t.organisation, t.state, t.cell, t.generation, t.tier, t.created_at,
+        "select t.id, t.organisation, t.state, t.cell, t.generation, t.tier, t.region, t.created_at,
                 array(select h.host from hosts h where h.tenant = t.id order by h.own desc, h.host) as hosts
          from tenants t
          where t.state = 'active' and ($1::text is null or t.organisation = $1)
@@ -60,23 +62,30 @@ pub async fn organisation_of(db: &mut PgConnection, id: &str) -> Result<Option<S
     Ok(row.map(|(organisation,)| organisation))
 }
 
-pub async fn insert(
-    db: &mut PgConnection,
-    id: &str,
-    organisation: &str,
-    cell: &str,
-    generation: i64,
-    tier: Option<&TierId>,
-) -> Result<(), Error> {
-    sqlx::query("insert into tenants (id, organisation, cell, generation, tier) values ($1, $2, $3, $4, $5)")
-        .bind(id)
-        .bind(organisation)
-        .bind(cell)
-        .bind(generation)
-        .bind(tier.map(TierId::as_str))
-        .execute(db)
-        .await
-        .map_err(|error| Error::exists(error, "tenant"))?;
+/// A tenant that is born.
+#[derive(Debug, Clone, Copy)]
+pub struct New<'a> {
+    pub id: &'a str,
+    pub organisation: &'a str,
+    pub cell: &'a str,
+    pub generation: i64,
+    pub tier: Option<&'a TierId>,
+    pub region: Option<&'a str>,
+}
+
+pub async fn insert(db: &mut PgConnection, new: New<'_>) -> Result<(), Error> {
+    sqlx::query(
+        "insert into tenants (id, organisation, cell, generation, tier, region) values ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(new.id)
+    .bind(new.organisation)
+    .bind(new.cell)
+    .bind(new.generation)
+    .bind(new.tier.map(TierId::as_str))
+    .bind(new.region)
+    .execute(db)
+    .await
+    .map_err(|error| Error::exists(error, "tenant"))?;
     Ok(())
 }
 

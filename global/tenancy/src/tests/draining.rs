@@ -21,7 +21,7 @@ async fn populated(count: usize) -> anyhow::Result<Process> {
     }
     for number in 0..count {
         let id = tenant(&format!("t-{number}"));
-        tenants::create(&site.tenancy, &platform(), &id, "acme-corp", Some(FULL), None).await?;
+        tenants::create(&site.tenancy, &platform(), &id, born("acme-corp", Some(FULL), None)).await?;
     }
     Ok(site)
 }
@@ -121,6 +121,32 @@ async fn tenants_take_along_what_they_have_though_cells_fail() -> Done {
     Ok(())
 }
 
+/// Capacity and region hold for a tenant that is brought away as for a new one.
+#[tokio::test]
+async fn tenants_go_where_there_is_room_and_where_they_must_be() -> Done {
+    let site = populated(2).await?;
+    let (tenancy, platform) = (&site.tenancy, platform());
+    for (number, name, capacity, region) in
+        [(1, FULL, 0, "north"), (3, "shared-2", 1, "south"), (4, "shared-3", 2, "north")]
+    {
+        let (capacity, region) = (Some(capacity), Some(region.to_owned()));
+        let told = Registration { capacity, region, ..registration(number, CellKind::Shared) };
+        cells::put(tenancy, &platform, &cell(name), &told, false).await?;
+    }
+    let northern = Birth { region: Some("north"), ..born("acme-corp", Some(FULL), None) };
+    tenants::create(tenancy, &platform, &tenant("northern"), northern).await?;
+    let refused = moves::begin(tenancy, &platform, &tenant("northern"), "shared-2").await;
+    assert!(matches!(refused, Err(Error::Placement(_))), "{refused:?}");
+    let plan = async |to| draining::plan(tenancy, &platform, &cell(FULL), to).await;
+    assert_eq!(plan(None).await?, shares(&[("shared-2", 1), ("shared-3", 2)]));
+    assert!(matches!(plan(Some("shared-3")).await, Err(Error::Placement(_))));
+    assert!(matches!(plan(Some("shared-2")).await, Err(Error::Placement(_))));
+    // Said again without them, they stay.
+    cells::put(tenancy, &platform, &cell("shared-2"), &registration(3, CellKind::Shared), false).await?;
+    assert_eq!(plan(None).await?, shares(&[("shared-2", 1), ("shared-3", 2)]));
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_drain_is_one_at_a_time_and_its_cell_takes_nobody() -> Done {
     let site = populated(2).await?;
@@ -136,14 +162,14 @@ async fn a_drain_is_one_at_a_time_and_its_cell_takes_nobody() -> Done {
     assert!(!again && left == 2 && same.id == first.id);
     assert!(matches!(begin(&platform, Way::Route, None).await, Err(Error::Draining)));
     let newcomer = tenant("newcomer");
-    let refused = tenants::create(tenancy, &platform, &newcomer, "acme-corp", Some(FULL), None).await;
+    let refused = tenants::create(tenancy, &platform, &newcomer, born("acme-corp", Some(FULL), None)).await;
     assert!(matches!(refused, Err(Error::Placement(_))), "{refused:?}");
     let active = Registration { state: CellState::parse("active"), ..registration(1, CellKind::Shared) };
     assert!(matches!(cells::put(tenancy, &platform, &full, &active, false).await, Err(Error::Draining)));
     let (stopped, _) = draining::cancel(tenancy, &platform, &full).await?;
     assert!(stopped.cancelled);
     assert!(matches!(draining::cancel(tenancy, &platform, &full).await, Err(Error::NotFound("drain"))));
-    tenants::create(tenancy, &platform, &newcomer, "acme-corp", Some(FULL), None).await?;
+    tenants::create(tenancy, &platform, &newcomer, born("acme-corp", Some(FULL), None)).await?;
     Ok(())
 }
 
@@ -153,7 +179,7 @@ async fn moves_that_need_a_lost_cell_end() -> Done {
     let site = populated(2).await?;
     let (tenancy, pool) = (&site.tenancy, &site.tenancy.0.pool);
     let (fenced, coming) = (tenant("t-0"), tenant("coming"));
-    tenants::create(tenancy, &platform(), &coming, "acme-corp", Some("shared-2"), None).await?;
+    tenants::create(tenancy, &platform(), &coming, born("acme-corp", Some("shared-2"), None)).await?;
     let mut begun = Vec::new();
     for (id, target) in [(&fenced, "shared-2"), (&coming, FULL)] {
         let (one, _) = moves::begin(tenancy, &platform(), id, target).await?;

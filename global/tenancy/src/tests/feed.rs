@@ -154,7 +154,7 @@ async fn a_cell_hears_of_its_own_tenants_and_of_no_other() -> Done {
     let site = site().await?;
     let made = |name: &'static str, to: &'static str| {
         let tenancy = site.tenancy.clone();
-        async move { tenants::create(&tenancy, &platform(), &tenant(name), "acme-corp", Some(to), None).await }
+        async move { tenants::create(&tenancy, &platform(), &tenant(name), born("acme-corp", Some(to), None)).await }
     };
     let (acme, _) = made("acme", "shared-1").await?;
     made("other", "dedicated-1").await?;

@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use contracts::claims::{AUDIENCE_GLOBAL, ISSUER};
 use contracts::routing::Table;
-use contracts::{CellId, Claims, TenantId};
+use contracts::{CellId, Claims, TenantId, TierId};
 use kit::tasks::{Failures, Tasks};
 use sqlx::PgPool;
 
 use crate::domain::access::Caller;
 use crate::domain::placement::{CellKind, CellState};
 use crate::ops::cells::{self, Registration};
+use crate::ops::tenants::Birth;
 use crate::ops::{organisations, tenants};
 use crate::store::tenants::Tenant;
 use crate::store::{self, routing};
@@ -115,6 +116,8 @@ pub fn registration(number: u8, kind: CellKind) -> Registration {
         kind,
         organisation: None,
         state: None,
+        capacity: None,
+        region: None,
     }
 }
 
@@ -123,8 +126,12 @@ pub async fn put_cell(tenancy: &Tenancy, name: &str, number: u8, kind: CellKind)
     Ok(())
 }
 
+pub fn born<'a>(organisation: &'a str, cell: Option<&'a str>, tier: Option<&'a TierId>) -> Birth<'a> {
+    Birth { organisation, cell, tier, region: None }
+}
+
 pub async fn create(tenancy: &Tenancy, name: &str, organisation: &str) -> Result<Tenant, Error> {
-    tenants::create(tenancy, &platform(), &tenant(name), organisation, None, None).await.map(|(tenant, _)| tenant)
+    tenants::create(tenancy, &platform(), &tenant(name), born(organisation, None, None)).await.map(|(tenant, _)| tenant)
 }
 
 pub async fn snapshot(pool: &PgPool) -> anyhow::Result<Table> {

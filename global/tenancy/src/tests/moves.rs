@@ -230,7 +230,7 @@ async fn nothing_acknowledged_is_lost_when_requests_fail_and_leaders_die() -> Do
     let mut process = hurried(&pool).await?;
     let ids: Vec<TenantId> = (0..TENANTS).map(|n| tenant(&format!("t-{n}"))).collect();
     for id in &ids {
-        tenants::create(&process.tenancy, &platform(), id, "acme-corp", Some(HERE), None).await?;
+        tenants::create(&process.tenancy, &platform(), id, born("acme-corp", Some(HERE), None)).await?;
     }
     let enough = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = ids
@@ -290,7 +290,7 @@ async fn hurried(pool: &PgPool) -> anyhow::Result<Process> {
 async fn one_move_of_a_tenant_at_a_time_and_nothing_crosses_it() -> Done {
     let site = two_cells().await?;
     let acme = tenant("acme");
-    tenants::create(&site.tenancy, &platform(), &acme, "acme-corp", Some(HERE), None).await?;
+    tenants::create(&site.tenancy, &platform(), &acme, born("acme-corp", Some(HERE), None)).await?;
     let begin = async |caller: &Caller, target: &str| moves::begin(&site.tenancy, caller, &acme, target).await;
     assert!(matches!(begin(&admin_of("acme-corp"), THERE).await, Err(Error::Forbidden)));
     assert!(matches!(begin(&admin_of("globex-corp"), THERE).await, Err(Error::NotFound("tenant"))));
@@ -310,7 +310,7 @@ async fn a_move_is_given_up_before_its_fence_and_not_after() -> Done {
     let site = two_cells().await?;
     let pool = &site.tenancy.0.pool;
     let acme = tenant("acme");
-    tenants::create(&site.tenancy, &platform(), &acme, "acme-corp", Some(HERE), None).await?;
+    tenants::create(&site.tenancy, &platform(), &acme, born("acme-corp", Some(HERE), None)).await?;
     let before = placed(pool, &acme).await?.1;
     let (begun, _) = moves::begin(&site.tenancy, &platform(), &acme, THERE).await?;
     moves::advance(&site.tenancy, begun.id, Step::Copy).await?;
@@ -334,7 +334,7 @@ async fn a_move_is_given_up_before_its_fence_and_not_after() -> Done {
 async fn past_its_fence_a_move_goes_on() -> Done {
     let site = two_cells().await?;
     let acme = tenant("acme");
-    tenants::create(&site.tenancy, &platform(), &acme, "acme-corp", Some(HERE), None).await?;
+    tenants::create(&site.tenancy, &platform(), &acme, born("acme-corp", Some(HERE), None)).await?;
     let (begun, _) = moves::begin(&site.tenancy, &platform(), &acme, THERE).await?;
     moves::advance(&site.tenancy, begun.id, Step::Copy).await?;
     moves::close(&site.tenancy, begun.id).await?;
@@ -351,7 +351,7 @@ async fn a_cell_hears_of_a_tenant_that_is_leaving() -> Done {
     let site = two_cells().await?;
     let pool = &site.tenancy.0.pool;
     let acme = tenant("acme");
-    tenants::create(&site.tenancy, &platform(), &acme, "acme-corp", Some(HERE), None).await?;
+    tenants::create(&site.tenancy, &platform(), &acme, born("acme-corp", Some(HERE), None)).await?;
     let (begun, _) = moves::begin(&site.tenancy, &platform(), &acme, THERE).await?;
     moves::advance(&site.tenancy, begun.id, Step::Copy).await?;
     let head = routing::head(&mut *pool.acquire().await?).await?;

@@ -14,7 +14,8 @@ async fn a_tenant_is_placed_the_moment_it_exists() -> Done {
     let route = &table.routes[&tenant("acme")];
     assert_eq!((route.generation.0, route.cell.as_str()), (acme.generation.unsigned_abs(), "shared-1"));
 
-    let (again, new) = tenants::create(&site.tenancy, &platform(), &tenant("acme"), "acme-corp", None, None).await?;
+    let (again, new) =
+        tenants::create(&site.tenancy, &platform(), &tenant("acme"), born("acme-corp", None, None)).await?;
     assert_eq!((again.generation, new), (acme.generation, false));
     assert_eq!(snapshot(&site.tenancy.0.pool).await?.version, table.version, "the same again is no change");
     assert!(matches!(create(&site.tenancy, "acme", "globex-corp").await, Err(Error::Exists(_))));
@@ -28,14 +29,14 @@ async fn the_first_tenant_makes_a_dedicated_cell_its_organisations() -> Done {
     let site = site().await?;
     let name = |organisation: &'static str, id: &'static str, caller: Caller| {
         let tenancy = site.tenancy.clone();
-        async move { tenants::create(&tenancy, &caller, &tenant(id), organisation, Some("dedicated-1"), None).await }
+        async move { tenants::create(&tenancy, &caller, &tenant(id), born(organisation, Some("dedicated-1"), None)).await }
     };
     let early = name("globex-corp", "globex", admin_of("globex-corp")).await;
     assert!(matches!(early, Err(Error::Forbidden)), "only the platform gives a cell away");
     name("globex-corp", "globex", platform()).await?;
     assert!(matches!(name("acme-corp", "acme", platform()).await, Err(Error::Placement(_))));
     let (second, _) =
-        tenants::create(&site.tenancy, &admin_of("globex-corp"), &tenant("globex-2"), "globex-corp", None, None)
+        tenants::create(&site.tenancy, &admin_of("globex-corp"), &tenant("globex-2"), born("globex-corp", None, None))
             .await?;
     assert_eq!(second.cell.as_deref(), Some("dedicated-1"), "its own cell is preferred");
     put_cell(&site.tenancy, "dedicated-1", 2, CellKind::Dedicated).await?;
@@ -110,7 +111,7 @@ async fn another_organisations_administrator_is_a_stranger() -> Done {
         unknown(tenants::remove_host(tenancy, &stranger, &acme, "a.example").await.map(drop));
         unknown(organisations::find(tenancy, &stranger, "acme-corp").await.map(drop));
         assert!(tenants::list(tenancy, &stranger, Some("acme-corp"), None, 10).await?.is_empty());
-        let created = tenants::create(tenancy, &stranger, &tenant("evil"), "acme-corp", None, None).await;
+        let created = tenants::create(tenancy, &stranger, &tenant("evil"), born("acme-corp", None, None)).await;
         assert!(matches!(created, Err(Error::Forbidden)));
     }
     Ok(())

@@ -39,7 +39,7 @@ async fn a_tier_with_tenants_stays_and_the_standard_one_needs_no_row() -> Done {
     let tenancy = &site.tenancy;
     tiers::put(tenancy, &platform(), &gold(5)).await?;
     let (acme, gold_id) = (tenant("acme"), gold(5).tier);
-    tenants::create(tenancy, &platform(), &acme, "acme-corp", None, Some(&gold_id)).await?;
+    tenants::create(tenancy, &platform(), &acme, born("acme-corp", None, Some(&gold_id))).await?;
     assert!(matches!(tiers::remove(tenancy, &platform(), &gold_id).await, Err(Error::TierInUse)));
     tenants::set_tier(tenancy, &platform(), &acme, &TierId::default()).await?;
     tiers::remove(tenancy, &platform(), &gold_id).await?;
@@ -60,7 +60,7 @@ async fn only_the_platform_says_what_a_tenant_may_use() -> Done {
     assert!(matches!(tiers::put(tenancy, &own, &gold(9)).await, Err(Error::Forbidden)));
     assert!(matches!(tiers::remove(tenancy, &own, &gold(9).tier).await, Err(Error::Forbidden)));
     assert!(matches!(tenants::set_tier(tenancy, &own, &acme, &gold(5).tier).await, Err(Error::Forbidden)));
-    let created = tenants::create(tenancy, &own, &tenant("acme-2"), "acme-corp", None, Some(&gold(5).tier)).await;
+    let created = tenants::create(tenancy, &own, &tenant("acme-2"), born("acme-corp", None, Some(&gold(5).tier))).await;
     assert!(matches!(created, Err(Error::Forbidden)));
     let stranger = tenants::set_tier(tenancy, &admin_of("globex-corp"), &acme, &gold(5).tier).await;
     assert!(matches!(stranger, Err(Error::NotFound("tenant"))));

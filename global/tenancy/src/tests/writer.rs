@@ -34,7 +34,8 @@ async fn concurrent_changes_leave_no_gap_and_no_twin() -> Done {
         let tenancy = site.tenancy.clone();
         // Every tenant is asked for twice.
         async move {
-            tenants::create(&tenancy, &platform(), &tenant(&format!("t-{}", n / 2)), "acme-corp", None, None).await
+            tenants::create(&tenancy, &platform(), &tenant(&format!("t-{}", n / 2)), born("acme-corp", None, None))
+                .await
         }
     };
     let made = futures::future::join_all((0..24).map(create_one)).await;

@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 
 use super::super::api::{Api, ApiError};
 use super::super::credential::{self, Credential};
-use super::super::global::{Global, Tenant};
+use super::super::global::{Global, NewTenant, Tenant};
 use super::super::site::Site;
 use super::super::sql::Session;
 use super::super::tenant_api::TenantApi;
@@ -28,7 +28,9 @@ pub async fn open(place: &Place, site: &Site, api: &Api, tenant: &str, cell: &st
     let admin = Credential::secret(api, credential::bootstrap_admin(place)?, None);
     let global = Global::new(api, admin);
     global.ensure_organisation(&organisation, &organisation).await?;
-    let placed = global.ensure_tenant(tenant, &organisation, Some(cell), None).await?;
+    let placed = global
+        .ensure_tenant(&NewTenant { id: tenant, organisation: &organisation, cell: Some(cell), ..NewTenant::default() })
+        .await?;
     let credential = machine(place, api, &global, tenant, &organisation).await?;
     let door = TenantApi::new(api, credential.clone(), tenant);
     wait_until_known(&door, cell).await?;
