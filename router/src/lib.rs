@@ -1,6 +1,6 @@
 //! The door: finds a request's tenant, checks its token and passes it on to the tenant's cell.
 //!
-//! The core (`table`, `fairness`, `token`, `retries`, `revoked`, `decision`, `headers`, `problem`, `target`) is pure: no
+//! The core (`table`, `fairness`, `token`, `retries`, `revoked`, `decision`, `headers`, `framing`, `problem`, `target`) is pure: no
 //! input or output, the clock is a parameter. pingora stands at the rim (`proxy`, `connection`,
 //! `listen`), TLS in one module. The global plane is never asked on a request's path.
 
@@ -12,6 +12,7 @@ pub mod connection;
 pub mod decision;
 pub mod fairness;
 pub mod feed;
+mod framing;
 pub mod handover;
 pub mod headers;
 pub mod knowledge;

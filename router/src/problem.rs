@@ -69,6 +69,13 @@ pub fn row_of(refusal: Refusal) -> Row {
         NoHost => row(400, 3, "router/no-host", "No host", "The request names no host."),
         BadHost => row(400, 3, "router/bad-host", "Bad host", "The request's host is malformed."),
         BadTarget => row(400, 3, "router/bad-target", "Bad target", "The request's target is malformed or ambiguous."),
+        BadFraming => row(
+            400,
+            3,
+            "router/bad-framing",
+            "Bad framing",
+            "The request's length or transfer coding could be read in two ways.",
+        ),
         NotFound => row(404, 5, "router/not-found", "Not found", "Nothing is served there."),
         WrongName => row(
             421,

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::chunks::{BadChunk, Chunks};
+
 /// Limits of a connection's headers.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
@@ -23,6 +25,8 @@ pub enum Breach {
     SlowHeader,
     #[error("the header is larger than allowed")]
     LargeHeader,
+    #[error("where the body ends could be read in two ways")]
+    Framing,
 }
 
 impl Breach {
@@ -31,6 +35,7 @@ impl Breach {
             Breach::Idle => "idle",
             Breach::SlowHeader => "slow_header",
             Breach::LargeHeader => "large_header",
+            Breach::Framing => "framing",
         }
     }
 }
@@ -47,6 +52,8 @@ enum Phase {
     },
     /// Past the header: bodies and HTTP/2 frames are bounded elsewhere.
     Open,
+    /// In a chunked body.
+    Chunks(Chunks),
     /// The request is read whole and not yet answered whole: what comes is the next one's.
     Answering,
 }
@@ -76,22 +83,33 @@ pub struct Guard {
 struct State {
     phase: Phase,
     repaired: bool,
+    /// What came in one read with the header's end. Whether it is a chunked body is known when the header is read.
+    beyond: Vec<u8>,
+}
+
+/// What was found of a header that has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HeaderRead {
+    /// Its request line holds what pingora escapes instead of refusing.
+    pub repaired: bool,
+    /// What has come of its chunked body could be read in two ways.
+    pub misframed: bool,
 }
 
 impl Guard {
     pub fn new(bounds: Bounds, now: Instant) -> Self {
-        Self { bounds, state: Mutex::new(State { phase: Phase::Waiting { since: now }, repaired: false }) }
+        Self { bounds, state: Mutex::new(State::waiting(now)) }
     }
 
     /// Bytes have come in.
     pub fn feed(&self, bytes: &[u8], now: Instant) -> Result<(), Breach> {
         let mut state = self.state.lock();
-        if matches!(state.phase, Phase::Open | Phase::Answering) || bytes.is_empty() {
-            return Ok(());
-        }
-        let (since, mut scan) = match state.phase {
-            Phase::Header { since, scan } => (since, scan),
-            _ => (now, Scan { blank: true, ..Scan::default() }),
+        let (since, mut scan) = match &mut state.phase {
+            Phase::Open | Phase::Answering => return Ok(()),
+            Phase::Chunks(chunks) => return chunks.feed(bytes).map_err(|BadChunk| Breach::Framing),
+            _ if bytes.is_empty() => return Ok(()),
+            Phase::Header { since, scan } => (*since, *scan),
+            Phase::Waiting { .. } => (now, Scan { blank: true, ..Scan::default() }),
         };
         if now.duration_since(since) > self.bounds.header_time {
             return Err(Breach::SlowHeader);
@@ -106,7 +124,7 @@ impl Guard {
                 return Err(Breach::LargeHeader);
             }
             if over {
-                *state = State { phase: Phase::Open, repaired: scan.repaired };
+                *state = State { phase: Phase::Open, repaired: scan.repaired, beyond: rest.to_vec() };
                 return Ok(());
             }
         }
@@ -119,19 +137,21 @@ impl Guard {
         match self.state.lock().phase {
             Phase::Waiting { since } => Some((since + self.bounds.idle, Breach::Idle)),
             Phase::Header { since, .. } => Some((since + self.bounds.header_time, Breach::SlowHeader)),
-            Phase::Open | Phase::Answering => None,
+            Phase::Open | Phase::Chunks(_) | Phase::Answering => None,
         }
     }
 
-    /// pingora has read a header, wherever this scan thinks it is. Tells whether its request line
-    /// holds what pingora escapes instead of refusing.
-    pub fn header_read(&self) -> bool {
+    /// pingora has read a header, wherever this scan thinks it is.
+    pub fn header_read(&self, is_chunked: bool) -> HeaderRead {
         let mut state = self.state.lock();
         if let Phase::Header { scan, .. } = state.phase {
             state.repaired |= scan.repaired;
         }
-        state.phase = Phase::Open;
-        state.repaired
+        let beyond = std::mem::take(&mut state.beyond);
+        let mut chunks = Chunks::new();
+        let misframed = is_chunked && chunks.feed(&beyond).is_err();
+        state.phase = if is_chunked { Phase::Chunks(chunks) } else { Phase::Open };
+        HeaderRead { repaired: state.repaired, misframed }
     }
 
     /// The request has no more bytes.
@@ -144,7 +164,13 @@ impl Guard {
     }
 
     pub fn request_over(&self, now: Instant) {
-        *self.state.lock() = State { phase: Phase::Waiting { since: now }, repaired: false };
+        *self.state.lock() = State::waiting(now);
+    }
+}
+
+impl State {
+    fn waiting(now: Instant) -> Self {
+        Self { phase: Phase::Waiting { since: now }, repaired: false, beyond: Vec::new() }
     }
 }
 
@@ -214,7 +240,7 @@ mod tests {
                 guard.feed(piece, now).unwrap();
             }
             assert_eq!(guard.deadline(), None, "{cut}");
-            assert!(!guard.header_read());
+            assert!(!guard.header_read(false).repaired);
             guard.request_over(now);
             assert!(matches!(guard.deadline(), Some((_, Breach::Idle))));
         }
@@ -225,7 +251,7 @@ mod tests {
         let now = Instant::now();
         let guard = guard(now);
         guard.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", now).unwrap();
-        assert!(!guard.header_read());
+        assert!(!guard.header_read(false).repaired);
         assert!(!guard.is_answering());
         guard.request_read();
         assert!(guard.is_answering());
@@ -233,7 +259,30 @@ mod tests {
         guard.request_over(now);
         assert!(!guard.is_answering());
         guard.feed(b"GET /a b HTTP/1.1\r\n\r\n", now).unwrap();
-        assert!(guard.header_read());
+        assert!(guard.header_read(false).repaired);
+    }
+
+    #[test]
+    fn a_chunked_body_is_watched_from_its_first_byte() {
+        let header = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let now = Instant::now();
+        for (beyond, later, misframed, breach) in [
+            (&b"5\r\nhel"[..], &b"lo\r\n0\r\n\r\n"[..], false, Ok(())),
+            (b"5\r\nhel", b"lo\r\n\r\n", false, Err(Breach::Framing)),
+            (b"\r\n", b"", true, Err(Breach::Framing)),
+            (b"", b";5\r\n", false, Err(Breach::Framing)),
+        ] {
+            let guard = guard(now);
+            guard.feed(&[header, beyond].concat(), now).unwrap();
+            assert_eq!(guard.header_read(true).misframed, misframed, "{beyond:?}");
+            if !misframed {
+                assert_eq!(guard.feed(later, now), breach, "{later:?}");
+            }
+        }
+        // The same bytes are nothing to a body of a known length.
+        let guard = guard(now);
+        guard.feed(&[header, &b"\r\n"[..]].concat(), now).unwrap();
+        assert!(!guard.header_read(false).misframed && guard.feed(b"\r\n", now).is_ok());
     }
 
     #[test]
@@ -269,7 +318,7 @@ mod tests {
             let guard = guard(now);
             guard.feed(line, now).unwrap();
             guard.feed(b"\r\nHost: \"<a>\"\r\n\r\n", now).unwrap();
-            assert_eq!(guard.header_read(), repaired, "{line:?}");
+            assert_eq!(guard.header_read(false).repaired, repaired, "{line:?}");
         }
     }
 }

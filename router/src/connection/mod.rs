@@ -2,6 +2,7 @@
 //! bytes and in total time, which pingora itself bounds only per read.
 
 mod addresses;
+mod chunks;
 mod guard;
 mod http1;
 mod stream;
@@ -21,7 +22,7 @@ use crate::proxy::Proxy;
 use crate::shutdown::InFlight;
 
 pub use addresses::Addresses;
-pub use guard::{Bounds, Breach, Guard};
+pub use guard::{Bounds, Breach, Guard, HeaderRead};
 use stream::{Guarded, PREFACE};
 
 tokio::task_local! {
@@ -30,9 +31,9 @@ tokio::task_local! {
     static GUARD: Arc<Guard>;
 }
 
-/// The request's header has been read. Tells whether it could only be read after a repair.
-pub fn header_read() -> bool {
-    GUARD.try_with(|guard| guard.header_read()).unwrap_or(false)
+/// The request's header has been read.
+pub fn header_read(is_chunked: bool) -> HeaderRead {
+    GUARD.try_with(|guard| guard.header_read(is_chunked)).unwrap_or_default()
 }
 
 /// The request's last byte has been read; what comes before [`request_over`] waits for it.

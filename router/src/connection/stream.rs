@@ -51,7 +51,7 @@ impl Guarded {
         self.metrics.breach(breach.name());
         let kind = match breach {
             Breach::Idle | Breach::SlowHeader => io::ErrorKind::TimedOut,
-            Breach::LargeHeader => io::ErrorKind::InvalidData,
+            Breach::LargeHeader | Breach::Framing => io::ErrorKind::InvalidData,
         };
         io::Error::new(kind, breach)
     }

@@ -113,6 +113,8 @@ pub enum Refusal {
     NoHost,
     BadHost,
     BadTarget,
+    /// Where the request ends could be read in two ways.
+    BadFraming,
     /// Nothing is served there.
     NotFound,
     /// TLS name and authority differ.

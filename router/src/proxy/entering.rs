@@ -6,6 +6,7 @@ use pingora::proxy::Session;
 use super::exchange::Exchange;
 use super::{Proxy, Shared};
 use crate::decision::{Destination, Door, Refusal};
+use crate::framing::{is_plain, is_target};
 
 impl Proxy {
     /// Takes the destination for the request's, if its tenant may have one more under way.
@@ -44,6 +45,16 @@ impl Proxy {
             leave.passed(bytes, self.shared.now());
         }
         bytes
+    }
+
+    /// A request over HTTP/1 that could be read in two ways. HTTP/2 frames bodies itself and has no request line.
+    pub(super) fn refusal_by_form(&self, session: &Session, misframed: bool) -> Option<Refusal> {
+        session.as_http1()?;
+        let header = session.req_header();
+        if misframed || !is_plain(&header.headers) {
+            return Some(Refusal::BadFraming);
+        }
+        (!is_target(header.raw_path(), &header.method)).then_some(Refusal::BadTarget)
     }
 
     pub(super) fn refusal_by_size(&self, session: &Session) -> Option<Refusal> {

@@ -27,6 +27,7 @@ use trace::Tracer;
 
 use crate::access_log::AccessLog;
 use crate::config::Limits;
+use crate::connection::HeaderRead;
 use crate::decision::{Destination, Door, Known, Refusal, Rules, decide, place};
 use crate::fairness::{Allowance, Ledger};
 use crate::knowledge::Knowledge;
@@ -137,7 +138,8 @@ impl ProxyHttp for Proxy {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
-        let repaired = crate::connection::header_read();
+        let is_chunked = session.req_header().headers.contains_key(http::header::TRANSFER_ENCODING);
+        let HeaderRead { repaired, misframed } = crate::connection::header_read(is_chunked);
         exchange.open(session.req_header(), &self.shared.tracer);
         let limits = &self.shared.limits;
         session.set_read_timeout(Some(limits.stream_idle()));
@@ -146,7 +148,7 @@ impl ProxyHttp for Proxy {
         if session.get_keepalive().is_some() {
             session.set_keepalive(Some(limits.keepalive_seconds));
         }
-        let decided = match self.refusal_by_size(session) {
+        let decided = match self.refusal_by_form(session, misframed).or_else(|| self.refusal_by_size(session)) {
             Some(refusal) => Err(refusal),
             None => match self.judge(session, repaired).await {
                 Ok(Destination::Cell(placement)) => self.arrived(session, repaired, placement).await,
@@ -156,6 +158,10 @@ impl ProxyHttp for Proxy {
         match decided.and_then(|destination| self.enter(session, destination, exchange)) {
             Ok(()) => {}
             Err(refusal) => {
+                if refusal == Refusal::BadFraming {
+                    // Nobody knows where the next request would begin.
+                    session.set_keepalive(None);
+                }
                 answer::refuse(session, exchange, refusal).await?;
                 return Ok(true);
             }

@@ -1,7 +1,9 @@
 //! One tenant, its cell that writes down what it is sent, and raw bytes between them.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
@@ -16,6 +18,8 @@ use crate::peer::{Behaviour, Seen};
 use crate::site::{PATIENCE, Site};
 use crate::tokens::token;
 
+/// Longest wait for the next bytes of an answer.
+const WAIT: Duration = Duration::from_secs(3);
 /// Stands for the token in bytes that are sent.
 pub const TOKEN: u8 = b'@';
 
@@ -49,16 +53,35 @@ impl Lane {
         whole
     }
 
-    /// Sends bytes and their end, and reads until the router closes; what it answered, and what the cell was sent.
-    pub async fn send(&self, bytes: &[u8]) -> (Vec<u8>, Vec<Seen>) {
+    /// Sends bytes and takes `answers` of them, or fewer if the router closes or waits for more; then ends. What it
+    /// answered, and whether it closed.
+    pub async fn send(&self, bytes: &[u8], answers: usize) -> (Vec<u8>, bool) {
         let mut stream = TcpStream::connect(self.door).await.unwrap();
         // What is refused before its end may find the connection closed.
         let _ = stream.write_all(bytes).await;
-        let _ = stream.shutdown().await;
         let mut answer = Vec::new();
+        while count(&answer) < answers {
+            match tokio::time::timeout(WAIT, stream.read_buf(&mut answer)).await {
+                Ok(Ok(read)) if read > 0 => {}
+                Ok(_) => return (answer, true),
+                Err(_) => break,
+            }
+        }
+        let _ = stream.shutdown().await;
         let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("kept open");
-        (answer, self.cell.witnessed.lock().replace(Vec::new()).unwrap())
+        (answer, false)
     }
+
+    /// What the cell has been sent since this was asked last.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.cell.witnessed.lock().replace(Vec::new()).unwrap()
+    }
+}
+
+/// Answers that end a request.
+pub fn count(answer: &[u8]) -> usize {
+    let begins = |mark: &[u8]| answer.windows(mark.len()).filter(|window| *window == mark).count();
+    begins(b"HTTP/1.1 ") - begins(b"HTTP/1.1 100")
 }
 
 /// What hyper's server reads in the same bytes.
@@ -77,8 +100,14 @@ pub async fn read_by_hyper(bytes: &[u8]) -> Vec<Seen> {
     Arc::try_unwrap(seen).map_or_else(|seen| seen.lock().clone(), Mutex::into_inner)
 }
 
-/// Whether all that passed is among what was read, in the same order.
-pub fn agrees(passed: &[Seen], read: &[Seen]) -> bool {
-    let mut read = read.iter();
-    passed.iter().all(|one| read.any(|other| other == one))
+/// What has passed and was not read, or not as often.
+pub fn unread(passed: Vec<Seen>, read: &[Seen]) -> Vec<Seen> {
+    let mut left: HashMap<&Seen, usize> = HashMap::new();
+    for one in read {
+        *left.entry(one).or_default() += 1;
+    }
+    passed
+        .into_iter()
+        .filter(|one| left.get_mut(one).and_then(|left| Some(*left = left.checked_sub(1)?)).is_none())
+        .collect()
 }

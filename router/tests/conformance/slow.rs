@@ -29,7 +29,7 @@ async fn beside(mode: &[&str], verb: &str) -> (usize, usize) {
         .args(mode)
         .args(["-c", SOCKETS, "-r", PER_SECOND, "-l", SECONDS, "-i", "5", "-p", "3", "-t", verb, "-m", &accept, "-u"])
         .arg(site.url("acme.localhost", "/echo"))
-        .args(["-e", &site.router().http.to_string()])
+        .args(["-d", &site.router().http.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -38,7 +38,8 @@ async fn beside(mode: &[&str], verb: &str) -> (usize, usize) {
     let mut slow = slow.unwrap();
     let (over, ended) = tokio::sync::watch::channel(false);
     let client = site.client().pool_max_idle_per_host(1).build().unwrap();
-    let url = site.url("acme.localhost", "/");
+    // Another tenant: what one of them uses up of its own allowance is its own.
+    let (url, bearer) = (site.url("globex.localhost", "/"), token("globex"));
     let good = join_all((0..GOOD).map(|number| {
         let (client, url, bearer, ended) = (client.clone(), url.clone(), bearer.clone(), ended.clone());
         async move {

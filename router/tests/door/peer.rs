@@ -45,7 +45,7 @@ pub struct Behaviour {
 }
 
 /// A request as it was read, to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Seen {
     pub method: String,
     pub path: String,
