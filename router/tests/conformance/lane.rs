@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Response;
@@ -20,12 +20,15 @@ use crate::tokens::token;
 
 /// Longest wait for the next bytes of an answer.
 const WAIT: Duration = Duration::from_secs(3);
+const RENEWED: Duration = Duration::from_secs(60);
 /// Stands for the token in bytes that are sent.
 pub const TOKEN: u8 = b'@';
 
 pub struct Lane {
     pub host: String,
-    bearer: String,
+    tenant: String,
+    /// And when it was signed: a million connections take longer than a token lasts.
+    bearer: Mutex<(Instant, String)>,
     door: SocketAddr,
     cell: Arc<Behaviour>,
 }
@@ -34,18 +37,23 @@ impl Lane {
     pub fn new(site: &Site, tenant: &str) -> Self {
         let peer = if tenant == "acme" { &site.shared } else { &site.dedicated };
         *peer.behaviour.witnessed.lock() = Some(Vec::new());
-        let (host, bearer) = (format!("{tenant}.localhost"), format!("Bearer {}", token(tenant)));
-        Self { host, bearer, door: site.router().http, cell: peer.behaviour.clone() }
+        let (host, bearer) = (format!("{tenant}.localhost"), Mutex::new((Instant::now(), token(tenant))));
+        Self { host, tenant: tenant.to_owned(), bearer, door: site.router().http, cell: peer.behaviour.clone() }
     }
 
     /// The bytes with the tenant's token in its place.
     pub fn with_token(&self, bytes: &[u8]) -> Vec<u8> {
-        let mut whole = Vec::with_capacity(bytes.len() + self.bearer.len());
+        let mut bearer = self.bearer.lock();
+        if bearer.0.elapsed() > RENEWED {
+            *bearer = (Instant::now(), token(&self.tenant));
+        }
+        let mut whole = Vec::with_capacity(bytes.len() + bearer.1.len());
         for piece in bytes.split_inclusive(|byte| *byte == TOKEN) {
             match piece.split_last() {
                 Some((&TOKEN, before)) => {
                     whole.extend_from_slice(before);
-                    whole.extend_from_slice(self.bearer.as_bytes());
+                    whole.extend_from_slice(b"Bearer ");
+                    whole.extend_from_slice(bearer.1.as_bytes());
                 }
                 _ => whole.extend_from_slice(piece),
             }

@@ -147,6 +147,7 @@ pub async fn remove(tenancy: &Tenancy, caller: &Caller, id: &CellId) -> Result<(
     if cells::tenants_in(&mut db, id.as_str()).await? > 0 {
         return Err(Error::CellInUse);
     }
+    drains::end_cleaning_of(&mut db, id.as_str()).await?;
     cells::delete(&mut db, id.as_str()).await?;
     log(tenancy, caller, db, &Change::CellRemoved { cell: id.clone() }, &[]).await
 }

@@ -160,3 +160,12 @@ pub async fn end_moves_into(db: &mut PgConnection, cell: &str, problem: &str) ->
     .await?;
     Ok(rows.into_iter().filter(|row| row.2).map(|(tenant, source, _)| (tenant, source)).collect())
 }
+
+/// Ends the moves that have nothing left to do but to clean up in a cell that is there no more.
+pub async fn end_cleaning_of(db: &mut PgConnection, cell: &str) -> Result<(), Error> {
+    sqlx::query("update moves set step = 'done', changed_at = now() where source = $1 and step = 'clean'")
+        .bind(cell)
+        .execute(db)
+        .await?;
+    Ok(())
+}

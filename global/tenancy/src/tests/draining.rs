@@ -219,5 +219,9 @@ async fn a_move_past_its_carry_needs_the_lost_cell_no_more() -> Done {
     moves::switch(tenancy, one.id).await?;
     is_over(pool).await?;
     assert_eq!(counts(pool).await?, shares(&[("shared-2", 1)]));
+    // There is nothing to clean up in a cell that is there no more.
+    cells::remove(tenancy, &platform(), &cell(FULL)).await?;
+    let over = store::moves::lock(&mut *pool.acquire().await?, one.id).await?.unwrap();
+    assert_eq!(over.step()?, Step::Done);
     Ok(())
 }
