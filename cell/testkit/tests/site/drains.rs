@@ -65,7 +65,7 @@ pub async fn a_cell_is_emptied_while_it_works(world: Arc<World>) -> anyhow::Resu
 }
 
 pub async fn a_lost_cell_is_routed_away(world: Arc<World>) -> anyhow::Result<()> {
-    cyto(&world, "set", &["--state", "active"]).await?;
+    cyto(&world, "set", &["--active"]).await?;
     let tenant = world.tenant_in("castaway", DEDICATED).await?;
     rows::stream(&tenant, "orders").await?;
     let killed = world.site.kill_cell(DEDICATED).await?;

@@ -21,9 +21,9 @@ pub enum Command {
     /// Change what a cell takes. Tenants that it has stay.
     Set {
         cell: String,
-        /// `active` lets an emptied cell take tenants again.
+        /// One that was emptied takes tenants again.
         #[arg(long)]
-        state: Option<String>,
+        active: bool,
         /// Tenants it takes at most; 0 is no limit.
         #[arg(long)]
         capacity: Option<u32>,
@@ -54,7 +54,8 @@ pub async fn run(command: Command, place: &Place) -> anyhow::Result<ExitCode> {
     let global = Global::new(&api, Credential::find_global(place, &api)?);
     match command {
         Command::List => println!("{}", table(global.cells().await?)),
-        Command::Set { cell, state, capacity, region } => {
+        Command::Set { cell, active, capacity, region } => {
+            let state = active.then(|| "active".to_owned());
             let changed = global.change_cell(&cell, &CellChange { state, capacity, region }).await?;
             println!("{}", table(vec![changed]));
         }
