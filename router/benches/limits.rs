@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use contracts::claims::{AUDIENCE_CELL, Claims, ISSUER};
+use contracts::shares::WHOLE;
 use contracts::tiers::Tier;
 use contracts::{TenantId, TierId};
 use ed25519_dalek::{Signer, SigningKey};
@@ -48,13 +49,15 @@ fn limits(size: usize) {
     let names: Vec<TenantId> = (0..size).map(|n| TenantId::new(format!("t{n:07}")).expect("a tenant")).collect();
     let (ledger, before) = (Ledger::new(usize::MAX), resident());
     for name in &names {
-        drop(ledger.enter(name, allowance, now).expect("room"));
+        drop(ledger.enter(name, allowance, WHOLE, now).expect("room"));
     }
     let bytes = (resident() - before) / size as f64;
     let mut random = StdRng::seed_from_u64(7);
     let asked: Vec<&TenantId> = (0..REQUESTS).filter_map(|_| names.get(random.random_range(0..names.len()))).collect();
-    let entered = median(|| asked.iter().filter(|name| ledger.enter(name, allowance, now).is_ok()).count(), REQUESTS);
-    let refused = median(|| asked.iter().filter(|name| ledger.enter(name, tight, now).is_err()).count(), REQUESTS);
+    let entered =
+        median(|| asked.iter().filter(|name| ledger.enter(name, allowance, WHOLE, now).is_ok()).count(), REQUESTS);
+    let refused =
+        median(|| asked.iter().filter(|name| ledger.enter(name, tight, WHOLE, now).is_err()).count(), REQUESTS);
     println!("| {size} | {bytes:.0} | {} | {} |", entered.as_nanos(), refused.as_nanos());
 }
 

@@ -10,6 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use contracts::TenantId;
+use contracts::shares::WHOLE;
 use parking_lot::Mutex;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
@@ -82,14 +83,23 @@ async fn metrics(State(seen): State<Seen>) -> Response {
     metrics.table_age.set(knowledge.age().map_or(-1.0, |age| age as f64));
     metrics.keys.set(whole(knowledge.keys().map_or(0, |keys| keys.len())));
     metrics.revoked.set(whole(knowledge.revoked().len()));
+    metrics.key_cards.set(whole(knowledge.cards().len()));
     metrics.in_flight.set(whole(in_flight.requests()));
     metrics.connections.set(whole(in_flight.connections()));
     metrics.limited_tenants.set(whole(ledger.tenants()));
+    let shares = knowledge.shares();
+    metrics.shared_tenants.set(whole(shares.named().len()));
+    metrics.even_share.set(ratio(shares.rest()));
     match metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
             .into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// Of millionths.
+fn ratio(share: u32) -> f64 {
+    f64::from(share) / f64::from(WHOLE)
 }
 
 async fn overview(State(seen): State<Seen>) -> Json<serde_json::Value> {
@@ -102,6 +112,7 @@ async fn overview(State(seen): State<Seen>) -> Json<serde_json::Value> {
         "feedHeardSecondsAgo": knowledge.age(),
         "keys": knowledge.keys().map_or(0, |keys| keys.len()),
         "revokedSessions": knowledge.revoked().len(),
+        "keyCards": knowledge.cards().len(),
         "unready": knowledge.unready(),
     }))
 }
@@ -121,7 +132,7 @@ async fn explain(State(seen): State<Seen>, Path(asked): Path<String>) -> Respons
         json!({
             "rule": "tenant host", "to": "cell", "tenant": route.tenant, "cell": route.cell,
             "generation": route.generation, "hosts": route.hosts, "tier": route.tier,
-            "limits": view.tiers().find(|tier| tier.tier == route.tier),
+            "limits": view.tiers().find(|tier| tier.tier == route.tier), "share": ratio(knowledge.share_of(&route.tenant)),
             "http": address(Surface::Http), "flight": address(Surface::Flight),
         })
     } else if host.ends_with(&rules.tenant_suffix) && !is_address(&host) {

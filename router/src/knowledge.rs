@@ -1,4 +1,4 @@
-//! What the router knows of the world: table, keys, revocations. Read without locks, replaced whole.
+//! What the router knows of the world: table, keys, revocations, cards. Read without locks, replaced whole.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,6 +9,8 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use contracts::{Generation, TenantId};
 use tokio::sync::{Notify, watch};
 
+use crate::cards::Cards;
+use crate::fairness::Shares;
 use crate::metrics::{FeedLabel, Metrics};
 use crate::revoked::Revoked;
 use crate::shelf::{Found, Kind, Shelf};
@@ -22,8 +24,11 @@ pub struct Knowledge {
     view: ArcSwap<View>,
     keys: ArcSwapOption<Keys>,
     revoked: ArcSwap<Revoked>,
+    cards: ArcSwap<Cards>,
+    shares: ArcSwap<Shares>,
     table_moved: watch::Sender<u64>,
     keys_moved: watch::Sender<u64>,
+    cards_moved: watch::Sender<u64>,
     /// Unix second at which the routing feed was last heard; 0 = never.
     heard: AtomicI64,
     /// Asks the key feed for a fetch out of turn.
@@ -39,6 +44,7 @@ pub struct Shelves {
     pub routing: Shelf,
     pub keys: Shelf,
     pub revocations: Shelf,
+    pub cards: Shelf,
 }
 
 /// Seconds since 1970.
@@ -55,19 +61,25 @@ impl Knowledge {
             routing: Shelf::new(data_dir, Kind::Routing)?,
             keys: Shelf::new(data_dir, Kind::Keys)?,
             revocations: Shelf::new(data_dir, Kind::Revocations)?,
+            cards: Shelf::new(data_dir, Kind::Cards)?,
         };
         let view = shelves.routing.newest(|version, bytes| View::read(version, bytes).map_err(|e| e.to_string()))?;
         let keys = shelves.keys.newest(|_, bytes| Keys::read(&bytes).map_err(|e| e.to_string()))?;
         let revoked = shelves.revocations.newest(|_, bytes| Revoked::read(&bytes))?;
+        let cards = shelves.cards.newest(|_, bytes| Cards::read(&bytes))?;
         let view = report("routing", view, &metrics).unwrap_or_default();
         let keys = report("keys", keys, &metrics).map(Arc::new);
         let revoked = report("revocations", revoked, &metrics).unwrap_or_default();
+        let cards = report("key_cards", cards, &metrics).unwrap_or_default();
         Ok(Self {
             table_moved: watch::channel(view.version()).0,
             keys_moved: watch::channel(0).0,
+            cards_moved: watch::channel(cards.seq).0,
             view: ArcSwap::from_pointee(view),
             keys: ArcSwapOption::new(keys),
             revoked: ArcSwap::from_pointee(revoked),
+            cards: ArcSwap::from_pointee(cards),
+            shares: ArcSwap::default(),
             heard: AtomicI64::new(0),
             keys_wanted: Notify::new(),
             table_wanted: Notify::new(),
@@ -101,6 +113,34 @@ impl Knowledge {
 
     pub fn replace_revoked(&self, revoked: Revoked) {
         self.revoked.store(Arc::new(revoked));
+    }
+
+    pub fn cards(&self) -> Arc<Cards> {
+        self.cards.load_full()
+    }
+
+    pub fn replace_cards(&self, cards: Cards) {
+        let seq = cards.seq;
+        self.cards.store(Arc::new(cards));
+        self.cards_moved.send_replace(seq);
+    }
+
+    /// Follows the cards: moves when there are newer ones.
+    pub fn cards_moved(&self) -> watch::Receiver<u64> {
+        self.cards_moved.subscribe()
+    }
+
+    /// What this router may allow each tenant, of its whole limit.
+    pub fn shares(&self) -> Arc<Shares> {
+        self.shares.load_full()
+    }
+
+    pub fn share_of(&self, tenant: &TenantId) -> u32 {
+        self.shares.load().of(tenant)
+    }
+
+    pub fn replace_shares(&self, shares: Shares) {
+        self.shares.store(Arc::new(shares));
     }
 
     /// The routing feed was heard, whatever it said.

@@ -1,12 +1,13 @@
 //! The door: finds a request's tenant, checks its token and passes it on to the tenant's cell.
 //!
-//! The core (`table`, `fairness`, `token`, `retries`, `revoked`, `decision`, `headers`, `framing`, `problem`, `target`) is pure: no
+//! The core (`table`, `fairness`, `token`, `cards`, `retries`, `revoked`, `decision`, `headers`, `framing`, `problem`, `target`) is pure: no
 //! input or output, the clock is a parameter. pingora stands at the rim (`proxy`, `connection`,
 //! `listen`), TLS in one module. The global plane is never asked on a request's path.
 
 pub mod access_log;
 pub mod admin;
 mod block;
+pub mod cards;
 pub mod config;
 pub mod connection;
 pub mod decision;

@@ -58,9 +58,12 @@ pub struct Metrics {
     pub table_age: Gauge<f64, AtomicU64>,
     pub keys: Gauge,
     pub revoked: Gauge,
+    pub key_cards: Gauge,
     pub in_flight: Gauge,
     pub connections: Gauge,
     pub limited_tenants: Gauge,
+    pub shared_tenants: Gauge,
+    pub even_share: Gauge<f64, AtomicU64>,
 }
 
 /// 50 µs to 40 s, doubling.
@@ -90,9 +93,12 @@ impl Default for Metrics {
             table_age: Gauge::default(),
             keys: Gauge::default(),
             revoked: Gauge::default(),
+            key_cards: Gauge::default(),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
             limited_tenants: Gauge::default(),
+            shared_tenants: Gauge::default(),
+            even_share: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -141,9 +147,16 @@ impl Metrics {
         );
         r.register("keys", "Keys held to check tokens with", self.keys.clone());
         r.register("revoked_sessions", "Sessions known to be revoked", self.revoked.clone());
+        r.register("key_cards", "API keys whose cards are held", self.key_cards.clone());
         r.register("requests_in_flight", "Requests in flight", self.in_flight.clone());
         r.register("connections", "Open client connections", self.connections.clone());
         r.register("limited_tenants", "Tenants whose use is kept track of", self.limited_tenants.clone());
+        r.register("shared_tenants", "Tenants with a share of their limit of their own", self.shared_tenants.clone());
+        r.register(
+            "even_share_ratio",
+            "Part of each other tenant's limit that is this router's",
+            self.even_share.clone(),
+        );
     }
 
     pub fn request(&self, listener: &'static str, status: u16, whole: Duration, added: Option<Duration>) {

@@ -14,7 +14,7 @@ use crate::config::{Config, ConfigError};
 use crate::connection::Addresses;
 use crate::decision::Rules;
 use crate::fairness::Ledger;
-use crate::feed::{Feeds, Source, SourceError};
+use crate::feed::{Feeds, Source, SourceError, own_id};
 use crate::handover::{Handover, HandoverError, Predecessor, Sockets};
 use crate::knowledge::Knowledge;
 use crate::listen::{Doors, ListenError, server_conf, socket};
@@ -80,19 +80,16 @@ fn rules(config: &Config) -> Rules {
     }
 }
 
-/// Runs until a signal ends it. Must own the main thread; must not be called inside a runtime.
-pub fn run(config: Config) -> Result<(), StartError> {
-    let config = Arc::new(config);
-    let identity = Identity::load(&config.identity.dir)?;
-    let metrics = Arc::new(Metrics::default());
-    let knowledge = knowledge(&config, metrics.clone())?;
-
-    let exporter = Exporter::new(&config.telemetry, metrics.spans.clone())?;
-    let access_log = AccessLog::start(metrics).map_err(StartError::Log)?;
-    let in_flight = Arc::new(InFlight::default());
-    let shared = Arc::new(Shared {
-        knowledge: knowledge.clone(),
-        rules: rules(&config),
+/// What every listener shares.
+fn shared(
+    config: &Config,
+    identity: &Identity,
+    knowledge: Arc<Knowledge>,
+    (access_log, exporter): (AccessLog, &Exporter),
+) -> Result<Arc<Shared>, StartError> {
+    Ok(Arc::new(Shared {
+        knowledge,
+        rules: rules(config),
         limits: config.limits.clone(),
         ledger: Ledger::new(config.limits.concurrent_requests),
         allowance: config.limits.tenant.allowance(),
@@ -100,11 +97,27 @@ pub fn run(config: Config) -> Result<(), StartError> {
         waiting: WaitingRoom::new(config.limits.cell_wait(), handshake(identity.feed_config()?)),
         retries: Retries::default(),
         arrivals: Arrivals::new(config.limits.held_requests),
-        in_flight: in_flight.clone(),
-        access_log: access_log.clone(),
+        in_flight: Arc::default(),
+        access_log,
         tracer: exporter.tracer(contracts::services::ROUTER, "")?,
         begun: Instant::now(),
-    });
+    }))
+}
+
+/// Runs until a signal ends it. Must own the main thread; must not be called inside a runtime.
+pub fn run(config: Config) -> Result<(), StartError> {
+    let config = Arc::new(config);
+    let identity = Identity::load(&config.identity.dir)?;
+    let metrics = Arc::new(Metrics::default());
+    let knowledge = knowledge(&config, metrics.clone())?;
+    let router =
+        own_id(&config.data_dir).map_err(|source| StartError::Data { path: config.data_dir.clone(), source })?;
+
+    let exporter = Exporter::new(&config.telemetry, metrics.spans.clone())?;
+    let access_log = AccessLog::start(metrics).map_err(StartError::Log)?;
+    let shared = shared(&config, &identity, knowledge.clone(), (access_log.clone(), &exporter))?;
+    let in_flight = shared.in_flight.clone();
+    let (ledger, begun) = (shared.ledger.clone(), shared.begun);
     let (closing, closed) = watch::channel(false);
     let (taken, given) = watch::channel(false);
     let (predecessor, inherited) = Predecessor::ask(&config.data_dir)?.unzip();
@@ -134,7 +147,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
     };
     server.add_service(background_service("handover", handover));
     let source = Arc::new(Source::new(&config, &identity)?);
-    server.add_service(background_service("feeds", Feeds { knowledge, source, config: config.clone() }));
+    let feeds = Feeds { knowledge, source, config: config.clone(), ledger, begun, router };
+    server.add_service(background_service("feeds", feeds));
 
     let drain = Drain { closing, taken: given, in_flight, deadline: Duration::from_secs(config.drain_seconds) };
     server.run(RunArgs { shutdown_signal: Box::new(drain) });

@@ -23,6 +23,7 @@ pub enum Kind {
     Routing,
     Keys,
     Revocations,
+    Cards,
 }
 
 impl Kind {
@@ -31,6 +32,7 @@ impl Kind {
             Kind::Routing => 1,
             Kind::Keys => 2,
             Kind::Revocations => 3,
+            Kind::Cards => 4,
         }
     }
 
@@ -39,6 +41,7 @@ impl Kind {
             Kind::Routing => "routing",
             Kind::Keys => "keys",
             Kind::Revocations => "revocations",
+            Kind::Cards => "key-cards",
         }
     }
 
@@ -46,7 +49,7 @@ impl Kind {
     fn format(self) -> u16 {
         match self {
             Kind::Routing => 2,
-            Kind::Keys | Kind::Revocations => 1,
+            Kind::Keys | Kind::Revocations | Kind::Cards => 1,
         }
     }
 
@@ -56,6 +59,7 @@ impl Kind {
             Kind::Routing => 1024 * 1024 * 1024,
             Kind::Keys => 1024 * 1024,
             Kind::Revocations => 64 * 1024 * 1024,
+            Kind::Cards => 512 * 1024 * 1024,
         }
     }
 }

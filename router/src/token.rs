@@ -12,8 +12,10 @@ use serde::Deserialize;
 
 use crate::revoked::Revoked;
 
+mod api_key;
 mod proven;
 
+pub use api_key::verify_key;
 pub use proven::Content;
 use proven::Proven;
 
@@ -44,6 +46,11 @@ pub enum TokenError {
     TooLong,
     #[error("the token's session was revoked")]
     Revoked,
+    #[error("the API key is not known")]
+    UnknownApiKey {
+        /// By its id it was made just now: its card may be on the way.
+        is_new: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -126,8 +133,9 @@ struct Header {
 }
 
 #[derive(Deserialize)]
-struct NotBefore {
+struct Beside {
     nbf: Option<i64>,
+    dig: Option<String>,
 }
 
 /// What a token is checked against.
@@ -143,15 +151,17 @@ pub struct Check<'a> {
 
 /// The content of a good token.
 pub fn verify(token: &str, check: Check<'_>) -> Result<Arc<Content>, TokenError> {
-    let content = match check.keys.proven.get(token) {
-        Some(known) => known,
-        None => {
-            let content = Arc::new(prove(token, check.keys)?);
-            check.keys.proven.put(token, Arc::clone(&content));
-            content
-        }
-    };
-    judge(&content.claims, content.not_before, check)?;
+    let content = proven(token, check.keys)?;
+    judge(&content, check.audience, MAX_TOKEN_SECONDS, check)?;
+    Ok(content)
+}
+
+fn proven(token: &str, keys: &Keys) -> Result<Arc<Content>, TokenError> {
+    if let Some(known) = keys.proven.get(token) {
+        return Ok(known);
+    }
+    let content = Arc::new(prove(token, keys)?);
+    keys.proven.put(token, Arc::clone(&content));
     Ok(content)
 }
 
@@ -177,16 +187,18 @@ fn prove(token: &str, keys: &Keys) -> Result<Content, TokenError> {
 
     let payload = decode(payload)?;
     let claims: Claims = serde_json::from_slice(&payload).map_err(|_| TokenError::Malformed)?;
-    let not_before: NotBefore = serde_json::from_slice(&payload).map_err(|_| TokenError::Malformed)?;
-    Ok(Content { claims, not_before: not_before.nbf })
+    let Beside { nbf, dig } = serde_json::from_slice(&payload).map_err(|_| TokenError::Malformed)?;
+    Ok(Content { claims, not_before: nbf, digest: dig })
 }
 
-fn judge(claims: &Claims, not_before: Option<i64>, check: Check<'_>) -> Result<(), TokenError> {
+/// `longest` is in seconds.
+fn judge(content: &Content, audience: &str, longest: i64, check: Check<'_>) -> Result<(), TokenError> {
+    let Content { claims, not_before, .. } = content;
     let Check { now, leeway, .. } = check;
     if claims.iss != ISSUER {
         return Err(TokenError::Issuer);
     }
-    if claims.aud != check.audience {
+    if claims.aud != audience {
         return Err(TokenError::Audience);
     }
     if now.saturating_sub(leeway) >= claims.exp {
@@ -196,7 +208,7 @@ fn judge(claims: &Claims, not_before: Option<i64>, check: Check<'_>) -> Result<(
     if earliest > now.saturating_add(leeway) {
         return Err(TokenError::NotYet);
     }
-    if claims.exp.saturating_sub(claims.iat) > MAX_TOKEN_SECONDS {
+    if claims.exp.saturating_sub(claims.iat) > longest {
         return Err(TokenError::TooLong);
     }
     if check.revoked.holds(&claims.sid, now) {
@@ -247,7 +259,7 @@ pub mod tests {
         }
     }
 
-    pub fn sign(claims: &Claims) -> String {
+    pub fn sign(claims: &impl serde::Serialize) -> String {
         sign_with(r#"{"alg":"EdDSA","kid":"k1"}"#, &serde_json::to_string(claims).unwrap(), &key())
     }
 

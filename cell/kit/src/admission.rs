@@ -69,7 +69,7 @@ impl Admission {
         let tenant: TenantId = parse(map, headers::TENANT)?;
         let cell: CellId = parse(map, headers::CELL)?;
         let generation: Generation = parse(map, headers::GENERATION)?;
-        let claims = self.verifier.verify_header(map.get(AUTHORIZATION))?;
+        let claims = self.verifier.verify_header(map.get(AUTHORIZATION), map.get(headers::KEY_CARD))?;
         if claims.tid.as_ref() != Some(&tenant) {
             return Err(AdmitError::ForeignTenant);
         }

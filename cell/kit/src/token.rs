@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use contracts::claims::{self, Claims, Revocation};
+use contracts::key_cards::{self, ApiKey};
 use jsonwebtoken::jwk::{AlgorithmParameters, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use moka::sync::Cache;
+use serde::Deserialize;
+use subtle::ConstantTimeEq as _;
 
 use crate::clock::unix_seconds;
-use crate::fault::{Fault, Kind};
+use crate::fault::{self, Fault};
 
 /// Clocks of two machines may differ by this many seconds.
 const LEEWAY_SECONDS: u64 = 5;
@@ -32,11 +35,13 @@ pub enum TokenError {
     Expired,
     #[error("the token's session was revoked")]
     Revoked,
+    #[error("the API key came without a card that is good for it")]
+    Card,
 }
 
 impl Fault for TokenError {
-    fn kind(&self) -> Kind {
-        Kind::Unauthenticated
+    fn kind(&self) -> fault::Kind {
+        fault::Kind::Unauthenticated
     }
     fn code(&self) -> &'static str {
         match self {
@@ -46,6 +51,7 @@ impl Fault for TokenError {
             TokenError::Invalid => "token/invalid",
             TokenError::Expired => "token/expired",
             TokenError::Revoked => "token/revoked",
+            TokenError::Card => "token/card",
         }
     }
 }
@@ -54,7 +60,16 @@ impl Fault for TokenError {
 /// the keys; lifetime and revocation are judged each time.
 struct KeySet {
     by_id: HashMap<String, DecodingKey>,
-    proven: Cache<String, Arc<Claims>>,
+    proven: Cache<String, Arc<Signed>>,
+}
+
+/// What a token or a card says.
+#[derive(Deserialize)]
+struct Signed {
+    #[serde(flatten)]
+    claims: Claims,
+    /// Of a card: what it says of its key's secret.
+    dig: Option<String>,
 }
 
 /// Bytes of tokens that are remembered.
@@ -68,7 +83,7 @@ impl Default for KeySet {
 
 impl KeySet {
     fn new(by_id: HashMap<String, DecodingKey>) -> Self {
-        let weigher = |token: &String, _: &Arc<Claims>| u32::try_from(2 * token.len()).unwrap_or(u32::MAX);
+        let weigher = |token: &String, _: &Arc<Signed>| u32::try_from(2 * token.len()).unwrap_or(u32::MAX);
         Self { by_id, proven: Cache::builder().max_capacity(PROVEN_BYTES).weigher(weigher).build() }
     }
 }
@@ -119,57 +134,104 @@ impl Verifier {
         !self.keys.load().by_id.is_empty()
     }
 
-    /// Verifies the value of an `authorization` header.
-    pub fn verify_header(&self, authorization: Option<&http::HeaderValue>) -> Result<Claims, TokenError> {
+    /// Verifies the value of an `authorization` header: a token, or an API key by the card that came with it.
+    pub fn verify_header(
+        &self,
+        authorization: Option<&http::HeaderValue>,
+        card: Option<&http::HeaderValue>,
+    ) -> Result<Claims, TokenError> {
         let value = authorization.ok_or(TokenError::Missing)?.to_str().map_err(|_| TokenError::Malformed)?;
         let (kind, token) = value.split_once(' ').ok_or(TokenError::Malformed)?;
         if !kind.eq_ignore_ascii_case("bearer") {
             return Err(TokenError::Missing);
         }
-        self.verify(token.trim())
+        match token.trim() {
+            key if key.starts_with(key_cards::PREFIX) => self.verify_key(key, card),
+            token => self.verify(token),
+        }
     }
 
     pub fn verify(&self, token: &str) -> Result<Claims, TokenError> {
+        let signed = self.judge(token, Kind::Token { audience: self.audience })?;
+        Ok(signed.claims.clone())
+    }
+
+    fn verify_key(&self, key: &str, card: Option<&http::HeaderValue>) -> Result<Claims, TokenError> {
+        let key = ApiKey::parse(key).ok_or(TokenError::Malformed)?;
+        let card = card.ok_or(TokenError::Card)?.to_str().map_err(|_| TokenError::Card)?;
+        let signed = self.judge(card, Kind::Card)?;
+        let is_its =
+            signed.dig.as_deref().is_some_and(|digest| key.digest().as_bytes().ct_eq(digest.as_bytes()).into());
+        if is_its { Ok(signed.claims.clone()) } else { Err(TokenError::Card) }
+    }
+
+    fn judge(&self, token: &str, kind: Kind) -> Result<Arc<Signed>, TokenError> {
         let keys = self.keys.load();
-        let claims = match keys.proven.get(token) {
+        let signed = match keys.proven.get(token) {
             Some(known) => known,
             None => {
-                let proven = Arc::new(self.prove(token, &keys.by_id)?);
+                let proven = Arc::new(prove(token, kind, &keys.by_id)?);
                 keys.proven.insert(token.to_owned(), Arc::clone(&proven));
                 proven
             }
         };
-        let now = unix_seconds();
+        let (claims, now) = (&signed.claims, unix_seconds());
         if claims.exp < now - LEEWAY_SECONDS as i64 {
             return Err(TokenError::Expired);
         }
-        if claims.exp - claims.iat > claims::MAX_TOKEN_SECONDS || claims.iat > now + LEEWAY_SECONDS as i64 {
+        // A card that was proven is no token, and a token no card.
+        let is_of_kind = claims.aud == kind.audience() && claims.exp - claims.iat <= kind.longest();
+        if !is_of_kind || claims.iat > now + LEEWAY_SECONDS as i64 {
             return Err(TokenError::Invalid);
         }
         if self.revoked.load().contains(&claims.sid) {
             return Err(TokenError::Revoked);
         }
-        Ok(Claims::clone(&claims))
+        Ok(signed)
+    }
+}
+
+/// What is being verified.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Token { audience: &'static str },
+    Card,
+}
+
+impl Kind {
+    fn audience(self) -> &'static str {
+        match self {
+            Kind::Token { audience } => audience,
+            Kind::Card => key_cards::AUDIENCE,
+        }
     }
 
-    /// What a token says that one of the keys signed, for this audience.
-    fn prove(&self, token: &str, keys: &HashMap<String, DecodingKey>) -> Result<Claims, TokenError> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(TokenError::Malformed);
+    /// Seconds.
+    fn longest(self) -> i64 {
+        match self {
+            Kind::Token { .. } => claims::MAX_TOKEN_SECONDS,
+            Kind::Card => key_cards::MAX_SECONDS,
         }
-        let kid = decode_header(token).map_err(|_| TokenError::Malformed)?.kid.ok_or(TokenError::UnknownKey)?;
-        let key = keys.get(&kid).ok_or(TokenError::UnknownKey)?;
-        let mut rules = Validation::new(Algorithm::EdDSA);
-        rules.leeway = LEEWAY_SECONDS;
-        rules.set_audience(&[self.audience]);
-        rules.set_issuer(&[claims::ISSUER]);
-        rules.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
-        let claims = decode::<Claims>(token, key, &rules).map_err(|error| match error.kind() {
-            jsonwebtoken::errors::ErrorKind::ExpiredSignature => TokenError::Expired,
-            _ => TokenError::Invalid,
-        })?;
-        Ok(claims.claims)
     }
+}
+
+/// What a token says that one of the keys signed, if it is of this kind.
+fn prove(token: &str, kind: Kind, keys: &HashMap<String, DecodingKey>) -> Result<Signed, TokenError> {
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(TokenError::Malformed);
+    }
+    let kid = decode_header(token).map_err(|_| TokenError::Malformed)?.kid.ok_or(TokenError::UnknownKey)?;
+    let key = keys.get(&kid).ok_or(TokenError::UnknownKey)?;
+    let mut rules = Validation::new(Algorithm::EdDSA);
+    rules.leeway = LEEWAY_SECONDS;
+    rules.set_audience(&[kind.audience()]);
+    rules.set_issuer(&[claims::ISSUER]);
+    rules.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
+    let signed = decode::<Signed>(token, key, &rules).map_err(|error| match error.kind() {
+        jsonwebtoken::errors::ErrorKind::ExpiredSignature => TokenError::Expired,
+        _ => TokenError::Invalid,
+    })?;
+    Ok(signed.claims)
 }
 
 #[cfg(test)]
@@ -267,5 +329,43 @@ mod tests {
         let token = signed(&key, &claims());
         verifier.set_revocations(&[Revocation { seq: 1, sid: "s1".into(), until: unix_seconds() + 900 }]);
         assert_eq!(verifier.verify(&token), Err(TokenError::Revoked));
+    }
+
+    fn bearer(text: &str) -> http::HeaderValue {
+        http::HeaderValue::try_from(format!("Bearer {text}")).unwrap()
+    }
+
+    #[test]
+    fn a_key_is_good_with_its_own_card_only() {
+        let signing = SigningKey::from_bytes(&[7; 32]);
+        let verifier = verifier(&signing);
+        let (id, secret) = (uuid::Uuid::from_u128(5), [3; 32]);
+        let key = format!("ck_{}_{}", id.simple(), hex::encode(secret));
+        let now = unix_seconds();
+        let of_card =
+            Claims { aud: key_cards::AUDIENCE.into(), exp: now + key_cards::MAX_SECONDS, iat: now, ..claims() };
+        let card = |claims: &Claims, secret| {
+            let card = key_cards::Card { claims: claims.clone(), key: id, dig: key_cards::digest(secret) };
+            let header = Header { kid: Some("k1".into()), ..Header::new(Algorithm::EdDSA) };
+            encode(&header, &card, &EncodingKey::from_ed_der(signing.to_pkcs8_der().unwrap().as_bytes())).unwrap()
+        };
+        let asked = |key: &str, card: &str| {
+            let card = (!card.is_empty()).then(|| http::HeaderValue::try_from(card).unwrap());
+            verifier.verify_header(Some(&bearer(key)), card.as_ref())
+        };
+        let good = card(&of_card, &secret);
+        assert_eq!(asked(&key, &good), Ok(of_card.clone()));
+        assert_eq!(asked(&key, ""), Err(TokenError::Card));
+        assert_eq!(asked(&key, &card(&of_card, &[4; 32])), Err(TokenError::Card));
+        assert_eq!(asked(&key[..key.len() - 2], &good), Err(TokenError::Malformed));
+        // A card is no token, also when it was proven before; nor is a token a card.
+        assert_eq!(asked(&good, ""), Err(TokenError::Invalid));
+        let token = signed(&signing, &claims());
+        assert!(asked(&token, "").is_ok());
+        assert_eq!(asked(&key, &token), Err(TokenError::Invalid));
+        let long = Claims { exp: now + key_cards::MAX_SECONDS + 1, ..of_card.clone() };
+        assert_eq!(asked(&key, &card(&long, &secret)), Err(TokenError::Invalid));
+        verifier.set_revocations(&[Revocation { seq: 1, sid: "s1".into(), until: of_card.exp }]);
+        assert_eq!(asked(&key, &good), Err(TokenError::Revoked));
     }
 }

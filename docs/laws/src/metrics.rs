@@ -65,12 +65,14 @@ fn every_metric_is_documented() {
 
 #[test]
 fn names_end_with_their_unit() {
-    let units = ["_seconds", "_bytes", "_records", "_total", "_info"];
+    let units = ["_seconds", "_bytes", "_records", "_total", "_info", "_ratio"];
     let counts = [
         "router_table_version",
         "router_table_tenants",
         "router_limited_tenants",
+        "router_shared_tenants",
         "router_keys",
+        "router_key_cards",
         "router_revoked_sessions",
     ];
     let gauges = ["router_requests_in_flight", "router_connections"];

@@ -11,6 +11,8 @@ pub const CELL: &str = "x-cyto-cell";
 pub const GENERATION: &str = "x-cyto-generation";
 /// On a 421: the generation the router has to reach before it may retry.
 pub const GENERATION_REQUIRED: &str = "x-cyto-generation-required";
+/// The card of the API key with which the request came; added by the router.
+pub const KEY_CARD: &str = "x-cyto-key-card";
 /// `user:<sub>` or `service:<name>`; set by the gateway after it verified the token itself.
 pub const ACTOR: &str = "x-cyto-actor";
 /// Space-separated scopes of the actor.

@@ -10,10 +10,12 @@ pub mod events;
 pub mod headers;
 pub mod ids;
 pub mod kafka;
+pub mod key_cards;
 pub mod nats;
 pub mod placements;
 pub mod routing;
 pub mod services;
+pub mod shares;
 pub mod tiers;
 pub mod trace;
 

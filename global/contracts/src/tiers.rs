@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::TierId;
 
-/// Limits of each tenant of a tier, at each router; 0 = none.
+/// Limits of each tenant of a tier, at all routers together; 0 = none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tier {
     pub tier: TierId,

@@ -1,6 +1,7 @@
 //! Settings with defaults that work on a laptop.
 
 use contracts::claims::MAX_TOKEN_SECONDS;
+use contracts::key_cards;
 use serde::{Deserialize, Serialize};
 
 /// Durations in seconds unless the name says otherwise.
@@ -13,6 +14,8 @@ pub struct Settings {
     pub token_seconds: i64,
     /// Life of a user's session, whatever is refreshed in between.
     pub session_seconds: i64,
+    /// Life of an API key's card at routers; at most [`key_cards::MAX_SECONDS`]. It is made anew after half of it.
+    pub key_card_seconds: i64,
     /// A signing key signs for this long.
     pub rotation_seconds: i64,
     /// A key is published for at least this long before it signs.
@@ -39,6 +42,7 @@ impl Default for Settings {
             public_url: "http://global.localhost:8080".to_owned(),
             token_seconds: MAX_TOKEN_SECONDS,
             session_seconds: 12 * 3600,
+            key_card_seconds: key_cards::MAX_SECONDS,
             rotation_seconds: 7 * 24 * 3600,
             publish_seconds: 24 * 3600,
             device_seconds: 600,
@@ -60,6 +64,7 @@ impl Settings {
         let checks = [
             ((1..=MAX_TOKEN_SECONDS).contains(&self.token_seconds), "token_seconds must be 1 to 900"),
             (self.session_seconds >= self.token_seconds, "session_seconds must not be below token_seconds"),
+            ((2..=key_cards::MAX_SECONDS).contains(&self.key_card_seconds), "key_card_seconds must be 2 to 86400"),
             (self.publish_seconds >= 0, "publish_seconds must not be negative"),
             (self.rotation_seconds > self.publish_seconds, "rotation_seconds must be above publish_seconds"),
             (self.device_seconds > 0 && self.device_interval_seconds > 0, "device_seconds must be above 0"),
@@ -75,8 +80,8 @@ impl Settings {
         }
     }
 
-    /// A retired key is published until no token of it can be alive, and an hour more for slow clocks.
+    /// A retired key is published until nothing it signed can be alive, and an hour more for slow clocks.
     pub fn retire_seconds(&self) -> i64 {
-        MAX_TOKEN_SECONDS + 3600
+        MAX_TOKEN_SECONDS.max(self.key_card_seconds) + 3600
     }
 }

@@ -15,6 +15,8 @@ pub enum Error {
     BadCredentials,
     #[error("a valid token for the global plane is required")]
     Unauthenticated,
+    #[error("this is between the routers and the plane")]
+    NotARouter,
     #[error("this needs an administrator of the organisation")]
     Forbidden,
     #[error("no such {0}")]
@@ -67,7 +69,7 @@ impl Fault for Error {
     fn kind(&self) -> Kind {
         match self {
             Error::BadCredentials | Error::Unauthenticated => Kind::Unauthenticated,
-            Error::Forbidden => Kind::Forbidden,
+            Error::Forbidden | Error::NotARouter => Kind::Forbidden,
             Error::NotFound(_) => Kind::NotFound,
             Error::Exists(_) => Kind::Conflict,
             Error::Invalid(_) | Error::Password(_) | Error::Scope => Kind::Invalid,
@@ -83,6 +85,7 @@ impl Fault for Error {
             Error::BadCredentials => "identity/bad-credentials",
             Error::Unauthenticated => "identity/unauthenticated",
             Error::Forbidden => "identity/forbidden",
+            Error::NotARouter => "identity/not-a-router",
             Error::NotFound(_) => "identity/not-found",
             Error::Exists(_) => "identity/exists",
             Error::Invalid(_) => "identity/invalid",

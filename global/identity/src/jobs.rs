@@ -4,16 +4,19 @@ use std::time::Duration;
 
 use kit::tasks::Tasks;
 use sqlx::postgres::PgListener;
+use tokio::sync::watch;
 
 use crate::domain::key::{KeyState, Schedule, Step, plan};
 use crate::error::Error;
-use crate::store::{devices, failures, keys, sessions};
+use crate::store::{devices, failures, key_cards, keys, sessions};
 use crate::{Identity, ops};
 
 const ROTATION_PAUSE: Duration = Duration::from_secs(5);
 const PURGE_PAUSE: Duration = Duration::from_secs(60);
 /// A missed notification delays a revocation by no more than this.
 const FEED_POLL: Duration = Duration::from_secs(1);
+/// Longest that a new key waits for its card.
+const CARD_PAUSE: Duration = Duration::from_millis(500);
 const PURGE_BATCH: i64 = 1000;
 
 /// Brings the ring in the database up to its schedule, then loads it.
@@ -60,14 +63,12 @@ async fn purge(identity: &Identity) -> Result<(), Error> {
 /// Follows notifications until the connection breaks. Other processes' rotations load here too.
 async fn listen(identity: &Identity) -> Result<(), Error> {
     let mut listener = PgListener::connect_with(&identity.0.pool).await?;
-    listener.listen_all([sessions::CHANNEL, keys::CHANNEL]).await?;
+    listener.listen_all([sessions::CHANNEL, key_cards::CHANNEL, keys::CHANNEL]).await?;
     loop {
-        let head = sessions::revocation_head(&mut *identity.0.pool.acquire().await?).await?;
-        identity.0.revocation_head.send_if_modified(|known| {
-            let moved = *known != head;
-            *known = head;
-            moved
-        });
+        let mut db = identity.0.pool.acquire().await?;
+        hear(&identity.0.revocation_head, sessions::revocation_head(&mut db).await?);
+        hear(&identity.0.key_card_head, key_cards::head(&mut db).await?);
+        drop(db);
         if let Ok(heard) = tokio::time::timeout(FEED_POLL, listener.recv()).await
             && heard?.channel() == keys::CHANNEL
         {
@@ -76,8 +77,24 @@ async fn listen(identity: &Identity) -> Result<(), Error> {
     }
 }
 
+/// Wakes a feed's readers if its head is news.
+fn hear(known: &watch::Sender<u64>, head: u64) {
+    known.send_if_modified(|known| {
+        let moved = *known != head;
+        *known = head;
+        moved
+    });
+}
+
+/// Makes cards until none is due.
+async fn issue(identity: &Identity) -> Result<(), Error> {
+    while ops::key_cards::issue(identity).await? {}
+    Ok(())
+}
+
 pub fn spawn(identity: &Identity, tasks: &Tasks) {
     tasks.every("identity: key rotation", ROTATION_PAUSE, identity, |i| async move { rotate(&i).await });
     tasks.every("identity: purge", PURGE_PAUSE, identity, |i| async move { purge(&i).await });
+    tasks.every("identity: key cards", CARD_PAUSE, identity, |i| async move { issue(&i).await });
     tasks.every("identity: notifications", FEED_POLL, identity, |i| async move { listen(&i).await });
 }

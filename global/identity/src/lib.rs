@@ -60,6 +60,8 @@ struct Parts {
     directory: Arc<dyn Directory>,
     /// Newest position of the revocation feed that this process has heard of.
     revocation_head: watch::Sender<u64>,
+    /// The same of the key cards.
+    key_card_head: watch::Sender<u64>,
 }
 
 /// The service; clones share everything.
@@ -82,8 +84,8 @@ impl Identity {
     ) -> Result<Self, Error> {
         let ring = Ring::new(Sealer::new(seal_key).map_err(Error::Sealed)?);
         let (hashing, pepper) = (Hashing::new(settings.concurrent_hashes)?, Pepper::derive(seal_key.expose()));
-        let revocation_head = watch::Sender::new(0);
-        Ok(Self(Arc::new(Parts { pool, settings, ring, hashing, pepper, directory, revocation_head })))
+        let (revocation_head, key_card_head) = (watch::Sender::new(0), watch::Sender::new(0));
+        Ok(Self(Arc::new(Parts { pool, settings, ring, hashing, pepper, directory, revocation_head, key_card_head })))
     }
 
     /// Brings the database up to this build.

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use contracts::Claims;
 use contracts::claims::{AUDIENCE_GLOBAL, ISSUER};
+use contracts::key_cards::Card;
 use ed25519_dalek::pkcs8::EncodePrivateKey as _;
 use ed25519_dalek::{Signer as _, SigningKey};
 use jsonwebtoken::jwk::JwkSet;
@@ -74,8 +75,9 @@ impl Ring {
         let seed = random::bytes::<32>()?;
         let public = SigningKey::from_bytes(&seed).verifying_key().to_bytes().to_vec();
         let sealed = self.sealer.seal(SEAL_PURPOSE, &seed).map_err(Error::Sealed)?;
+        let signs_since = (state == KeyState::Current).then_some(now);
         let (kid, state) = (thumbprint(&public), state.name().to_owned());
-        Ok(StoredKey { kid, state, public, sealed, created_at: now, retired_at: None })
+        Ok(StoredKey { kid, state, public, sealed, created_at: now, retired_at: None, signs_since })
     }
 
     /// Replaces what is in memory by what the database holds.
@@ -113,9 +115,17 @@ impl Ring {
     }
 
     pub fn mint(&self, claims: &Claims) -> Result<String, Error> {
+        self.encode("at+jwt", claims)
+    }
+
+    pub fn mint_card(&self, card: &Card) -> Result<String, Error> {
+        self.encode("key-card+jwt", card)
+    }
+
+    fn encode(&self, kind: &str, claims: &impl serde::Serialize) -> Result<String, Error> {
         let keys = self.keys();
         let (kid, _, key) = keys.current.as_ref().ok_or(Error::Broken("there is no signing key"))?;
-        let header = Header { typ: Some("at+jwt".to_owned()), kid: Some(kid.clone()), ..Header::new(Algorithm::EdDSA) };
+        let header = Header { typ: Some(kind.to_owned()), kid: Some(kid.clone()), ..Header::new(Algorithm::EdDSA) };
         jsonwebtoken::encode(&header, claims, key).map_err(|_| Error::Broken("a token could not be signed"))
     }
 

@@ -35,6 +35,7 @@ pub use movers::Movers;
 
 use election::Election;
 use leading::Led;
+use ops::sharing::Divided;
 use ops::spool::Spools;
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
@@ -61,6 +62,7 @@ struct Parts {
     routing_head: watch::Sender<u64>,
     feed_readers: Arc<Semaphore>,
     spools: Spools,
+    divided: Divided,
     /// Moves that this process leads, and a wake-up for new ones.
     led: Led,
     moves_wanted: Notify,
@@ -90,6 +92,7 @@ impl Tenancy {
             routing_head,
             feed_readers,
             spools,
+            divided: Divided::default(),
             led,
             moves_wanted: Notify::new(),
             drains_wanted: Notify::new(),

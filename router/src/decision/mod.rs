@@ -3,14 +3,17 @@
 #[cfg(test)]
 mod tests;
 
-use contracts::claims::AUDIENCE_CELL;
-use contracts::{CellId, Generation, TenantId};
+use std::sync::Arc;
 
+use contracts::claims::AUDIENCE_CELL;
+use contracts::{CellId, Generation, TenantId, key_cards};
+
+use crate::cards::Cards;
 use crate::fairness::{Allowance, Over};
 use crate::revoked::Revoked;
 use crate::table::{Entrance, Seat, Surface, View};
 use crate::target::{PathKind, host_of, is_address, judge_path};
-use crate::token::{Check, Keys, TokenError, verify};
+use crate::token::{Check, Keys, TokenError, verify, verify_key};
 
 /// The listener a request came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,6 +82,7 @@ pub struct Known<'a> {
     /// `None` until the first key set has arrived.
     pub keys: Option<&'a Keys>,
     pub revoked: &'a Revoked,
+    pub cards: &'a Cards,
     pub rules: &'a Rules,
 }
 
@@ -99,6 +103,8 @@ pub struct Placement {
     pub by: By,
     /// What its tier allows it; `None` where this router's own default holds.
     pub allowance: Option<Allowance>,
+    /// Of the API key with which the request came.
+    pub card: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,28 +183,44 @@ fn names_nobody(host: &str, facts: Facts<'_>, rules: &Rules) -> bool {
 fn by_host(seat: Seat<'_>, facts: Facts<'_>, known: Known<'_>) -> Result<Destination, Refusal> {
     // A preflight carries no credentials by its nature; the cell's gateway answers it.
     let preflight = facts.options && facts.authorization.is_none();
-    if !preflight && tenant_of_token(facts, known)?.is_none_or(|tenant| tenant.as_str() != seat.tenant) {
+    let bearer = if preflight { Bearer::default() } else { bearer_of(facts, known)? };
+    if !preflight && bearer.tenant.is_none_or(|tenant| tenant.as_str() != seat.tenant) {
         return Err(Refusal::OtherTenant);
     }
-    place(seat, facts.door.surface(), By::Host, known.view).map(Destination::Cell)
+    let placement = place(seat, facts.door.surface(), By::Host, known.view)?;
+    Ok(Destination::Cell(Placement { card: bearer.card, ..placement }))
 }
 
 fn by_token(facts: Facts<'_>, known: Known<'_>) -> Result<Destination, Refusal> {
-    let tenant = tenant_of_token(facts, known)?.ok_or(Refusal::OtherTenant)?;
+    let bearer = bearer_of(facts, known)?;
+    let tenant = bearer.tenant.ok_or(Refusal::OtherTenant)?;
     let seat = known.view.by_tenant(&tenant).ok_or(Refusal::UnknownTenant)?;
-    place(seat, facts.door.surface(), By::Token, known.view).map(Destination::Cell)
+    let placement = place(seat, facts.door.surface(), By::Token, known.view)?;
+    Ok(Destination::Cell(Placement { card: bearer.card, ..placement }))
 }
 
-fn tenant_of_token(facts: Facts<'_>, known: Known<'_>) -> Result<Option<TenantId>, Refusal> {
+/// Whose request it is, by what came with it.
+#[derive(Default)]
+struct Bearer {
+    tenant: Option<TenantId>,
+    card: Option<Arc<str>>,
+}
+
+fn bearer_of(facts: Facts<'_>, known: Known<'_>) -> Result<Bearer, Refusal> {
     let header = facts.authorization.ok_or(Refusal::TokenMissing)?;
     if facts.ambiguous_authorization {
         return Err(Refusal::TokenBad(TokenError::Malformed));
     }
     let token = bearer(header).ok_or(Refusal::TokenBad(TokenError::Malformed))?;
     let keys = known.keys.ok_or(Refusal::NotReady)?;
-    let Known { revoked, rules, .. } = known;
+    let Known { revoked, cards, rules, .. } = known;
     let check = Check { keys, revoked, audience: AUDIENCE_CELL, now: facts.now, leeway: rules.leeway };
-    verify(token, check).map(|content| content.claims.tid.clone()).map_err(Refusal::TokenBad)
+    let (content, card) = match token.starts_with(key_cards::PREFIX) {
+        true => verify_key(token, cards, check).map(|(content, card)| (content, Some(card))),
+        false => verify(token, check).map(|content| (content, None)),
+    }
+    .map_err(Refusal::TokenBad)?;
+    Ok(Bearer { tenant: content.claims.tid.clone(), card })
 }
 
 fn bearer(header: &[u8]) -> Option<&str> {
@@ -211,5 +233,5 @@ pub fn place(seat: Seat<'_>, surface: Surface, by: By, view: &View) -> Result<Pl
     let entrance = view.entrance(seat.cell, surface).ok_or(Refusal::CellUnavailable)?.clone();
     let tenant = TenantId::new(seat.tenant).map_err(|_| Refusal::UnknownTenant)?;
     let allowance = view.allowance(seat.tier);
-    Ok(Placement { tenant, cell: seat.cell.clone(), generation: seat.generation, entrance, by, allowance })
+    Ok(Placement { tenant, cell: seat.cell.clone(), generation: seat.generation, entrance, by, allowance, card: None })
 }

@@ -9,6 +9,7 @@ struct World {
     view: View,
     keys: Keys,
     revoked: Revoked,
+    cards: Cards,
     rules: Rules,
 }
 
@@ -43,6 +44,7 @@ fn world() -> World {
         view: View::of(4, table.cells.into_values(), std::iter::empty(), table.routes.into_values()).unwrap(),
         keys: keys(),
         revoked,
+        cards: Cards::default(),
         rules: Rules {
             global_hosts: vec!["global.localhost".into(), "localhost".into()],
             tenant_suffix: ".localhost".into(),
@@ -52,8 +54,8 @@ fn world() -> World {
 }
 
 fn ask(world: &World, facts: Facts<'_>) -> String {
-    let World { view, keys, revoked, rules } = world;
-    match decide(facts, Known { view, keys: Some(keys), revoked, rules }) {
+    let World { view, keys, revoked, cards, rules } = world;
+    match decide(facts, Known { view, keys: Some(keys), revoked, cards, rules }) {
         Ok(Destination::Global) => "global".into(),
         Ok(Destination::Cell(p)) => format!("{}@{} {} by {:?}", p.tenant, p.cell, p.entrance.address, p.by),
         Err(refusal) => format!("{refusal:?}"),
@@ -148,8 +150,8 @@ fn what_is_not_a_plain_request_is_refused_first() {
 
 #[test]
 fn without_keys_nobody_is_turned_away_as_wrong() {
-    let World { view, revoked, rules, .. } = &world();
+    let World { view, revoked, cards, rules, .. } = &world();
     let acme = format!("Bearer {}", sign(&claims("acme")));
-    let known = Known { view, keys: None, revoked, rules };
+    let known = Known { view, keys: None, revoked, cards, rules };
     assert_eq!(decide(facts(Door::Http, "acme.localhost", Some(&acme)), known), Err(Refusal::NotReady));
 }

@@ -4,8 +4,13 @@
 //! many tenants share it. Memory is that of the tenants in use: one that is idle for as long as its allowance takes to
 //! become whole is like one never seen, and is forgotten.
 
+mod account;
+mod allowance;
 mod bucket;
 mod ledger;
+mod shares;
 
+pub use allowance::{Allowance, Over};
 pub use bucket::Rate;
-pub use ledger::{Allowance, Leave, Ledger, Over};
+pub use ledger::{Leave, Ledger};
+pub use shares::Shares;

@@ -57,18 +57,7 @@ impl KeySets {
     }
 
     async fn fetch(&self, held: &mut Vec<u8>) -> Result<(), FeedError> {
-        let mut response = self.source.get("/internal/v1/jwks", PATIENCE).await?;
-        let mut body = Vec::new();
-        let read = async {
-            while let Some(chunk) = response.chunk().await? {
-                if body.len() + chunk.len() > Kind::Keys.bound() {
-                    return Err(FeedError::TooLong);
-                }
-                body.extend_from_slice(&chunk);
-            }
-            Ok(())
-        };
-        tokio::time::timeout(PATIENCE, read).await.map_err(|_| FeedError::Silent)??;
+        let body = self.source.fetch("/internal/v1/jwks", PATIENCE, Kind::Keys.bound()).await?;
         let keys = Keys::read(&body)?;
         tracing::debug!(keys = keys.len(), "key set");
         self.knowledge.replace_keys(keys);

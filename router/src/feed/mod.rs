@@ -1,10 +1,12 @@
-//! The feeds of the global plane: routing, keys, revocations. Each is followed by a task of its
+//! The feeds of the global plane: routing, keys, revocations, cards of API keys, shares of limits. Each is followed by a task of its
 //! own that never gives up; while a feed is gone, what is known stays and is served.
 
+mod cards;
 mod keys;
 mod lines;
 mod revocations;
 mod routing;
+mod shares;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,14 +16,21 @@ use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use rand::Rng;
+use uuid::Uuid;
 
 use crate::config::Config;
+use crate::fairness::Ledger;
 use crate::knowledge::Knowledge;
 use crate::metrics::{FeedLabel, Metrics};
 use crate::tls::{Identity, TlsError};
 
+pub use shares::own_id;
+
 /// Name the global plane's certificate must carry.
 pub const GLOBAL_NAME: &str = "global.global.cytoplane.internal";
+
+/// Head of a feed at the global plane.
+const HEAD: &str = "x-cyto-head";
 
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
@@ -43,7 +52,7 @@ pub enum FeedError {
     Keys(#[from] crate::token::KeysError),
     #[error("a table was not packed to its end")]
     Unfinished,
-    #[error("more revoked sessions than the bound")]
+    #[error("more than the bound")]
     Full,
 }
 
@@ -82,13 +91,50 @@ impl Source {
 
     /// Response whose header has come within `patience` and says 200.
     async fn get(&self, path: &str, patience: Duration) -> Result<reqwest::Response, FeedError> {
-        let sent = self.client.get(format!("{}{path}", self.base)).send();
-        let response = tokio::time::timeout(patience, sent).await.map_err(|_| FeedError::Silent)??;
-        match response.status().as_u16() {
-            200 => Ok(response),
-            other => Err(FeedError::Status(other)),
-        }
+        answered(self.client.get(format!("{}{path}", self.base)), patience).await
     }
+
+    /// The whole answer of a 200, `most` bytes at most; `patience` is for its header and again for its body.
+    async fn fetch(&self, path: &str, patience: Duration, most: usize) -> Result<Vec<u8>, FeedError> {
+        whole(self.get(path, patience).await?, patience, most).await
+    }
+
+    /// As [`Source::fetch`], of what is told.
+    async fn post(
+        &self,
+        path: &str,
+        told: &impl serde::Serialize,
+        patience: Duration,
+        most: usize,
+    ) -> Result<Vec<u8>, FeedError> {
+        let body = serde_json::to_vec(told).map_err(|error| FeedError::Shape(error.to_string()))?;
+        let request = self.client.post(format!("{}{path}", self.base));
+        let request = request.header(http::header::CONTENT_TYPE, "application/json").body(body);
+        whole(answered(request, patience).await?, patience, most).await
+    }
+}
+
+async fn answered(request: reqwest::RequestBuilder, patience: Duration) -> Result<reqwest::Response, FeedError> {
+    let response = tokio::time::timeout(patience, request.send()).await.map_err(|_| FeedError::Silent)??;
+    match response.status().as_u16() {
+        200 => Ok(response),
+        other => Err(FeedError::Status(other)),
+    }
+}
+
+async fn whole(mut response: reqwest::Response, patience: Duration, most: usize) -> Result<Vec<u8>, FeedError> {
+    let mut body = Vec::new();
+    let read = async {
+        while let Some(chunk) = response.chunk().await? {
+            if body.len() + chunk.len() > most {
+                return Err(FeedError::TooLong);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(())
+    };
+    tokio::time::timeout(patience, read).await.map_err(|_| FeedError::Silent)??;
+    Ok(body)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -154,11 +200,16 @@ impl Complaint {
     }
 }
 
-/// The three followers, as one background service of pingora.
+/// The followers, as one background service of pingora.
 pub struct Feeds {
     pub knowledge: Arc<Knowledge>,
     pub source: Arc<Source>,
     pub config: Arc<Config>,
+    pub ledger: Arc<Ledger>,
+    /// Where the clock of the ledger begins.
+    pub begun: Instant,
+    /// This router's own id.
+    pub router: Uuid,
 }
 
 #[async_trait]
@@ -167,11 +218,15 @@ impl BackgroundService for Feeds {
         let routing = routing::Routing::new(self);
         let keys = keys::KeySets::new(self);
         let revocations = revocations::Revocations::new(self);
+        let cards = cards::KeyCards::new(self);
+        let sharing = shares::Sharing::new(self);
         let metrics = &self.knowledge.metrics;
         tokio::select! {
             () = forever("routing", metrics, move || { let feed = routing.clone(); async move { feed.follow().await } }) => {}
             () = forever("keys", metrics, move || { let feed = keys.clone(); async move { feed.follow().await } }) => {}
             () = forever("revocations", metrics, move || { let feed = revocations.clone(); async move { feed.follow().await } }) => {}
+            () = forever("key_cards", metrics, move || { let feed = cards.clone(); async move { feed.follow().await } }) => {}
+            () = forever("shares", metrics, move || { let feed = sharing.clone(); async move { feed.follow().await } }) => {}
             _ = shutdown.changed() => {}
         }
     }

@@ -6,15 +6,13 @@ use std::time::Duration;
 use contracts::claims::Revocation;
 
 use super::lines::Lines;
-use super::{Backoff, Complaint, FeedError, Feeds, Source, keep};
+use super::{Backoff, Complaint, FeedError, Feeds, HEAD, Source, keep};
 use crate::knowledge::{Knowledge, now};
 use crate::metrics::FeedLabel;
 use crate::revoked::Revoked;
 
 const NAME: &str = "revocations";
 const MAX_LINE: usize = 64 * 1024;
-/// Head of the feed at the global plane.
-const HEAD: &str = "x-cyto-head";
 
 #[derive(Clone)]
 pub struct Revocations {

@@ -22,9 +22,10 @@ impl Proxy {
             Destination::Cell(placement) if !is_anybodys => placement,
             _ => return Ok(()),
         };
-        let Shared { ledger, allowance, .. } = &*self.shared;
+        let Shared { ledger, allowance, knowledge, .. } = &*self.shared;
         let allowance = placement.allowance.unwrap_or(*allowance);
-        let leave = ledger.enter(&placement.tenant, allowance, self.shared.now()).map_err(Refusal::Over)?;
+        let share = knowledge.share_of(&placement.tenant);
+        let leave = ledger.enter(&placement.tenant, allowance, share, self.shared.now()).map_err(Refusal::Over)?;
         exchange.leave = Some(leave);
         Ok(())
     }

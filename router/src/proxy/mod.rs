@@ -3,6 +3,7 @@
 mod answer;
 mod entering;
 mod exchange;
+mod judging;
 mod moving;
 mod probe;
 mod record;
@@ -28,12 +29,11 @@ use trace::Tracer;
 use crate::access_log::AccessLog;
 use crate::config::Limits;
 use crate::connection::HeaderRead;
-use crate::decision::{Destination, Door, Known, Refusal, Rules, decide, place};
+use crate::decision::{Destination, Door, Refusal, Rules};
 use crate::fairness::{Allowance, Ledger};
 use crate::knowledge::Knowledge;
 use crate::retries::Retries;
 use crate::shutdown::InFlight;
-use crate::token::TokenError;
 
 pub use exchange::Exchange;
 use exchange::Turn;
@@ -44,8 +44,6 @@ pub use waiting::WaitingRoom;
 
 /// Tries of one request altogether: the first, one after a 421, one after a lost connection, one after a wait.
 pub const TRIES: usize = 4;
-/// Wait before a cell that does not know its tenant yet is asked again.
-const CELL_PATIENCE: Duration = Duration::from_millis(250);
 /// Bytes of a body after which its refusal may have reset its stream: services read shorter ones to their end.
 const RESET_AFTER: u64 = 64 * 1024;
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
@@ -81,45 +79,6 @@ impl Shared {
 pub struct Proxy {
     pub shared: Arc<Shared>,
     pub door: Door,
-}
-
-impl Proxy {
-    fn decide(&self, session: &Session, repaired: bool) -> Result<Destination, Refusal> {
-        let Shared { knowledge, rules, .. } = &*self.shared;
-        let (view, keys, revoked) = (knowledge.view(), knowledge.keys(), knowledge.revoked());
-        let known = Known { view: &view, keys: keys.as_deref(), revoked: &revoked, rules };
-        decide(exchange::facts(session, self.door, repaired), known)
-    }
-
-    /// Decides; a token signed with a key not seen yet, or before any, gets a second look.
-    async fn judge(&self, session: &Session, repaired: bool) -> Result<Destination, Refusal> {
-        match self.decide(session, repaired) {
-            Err(Refusal::TokenBad(TokenError::UnknownKey) | Refusal::NotReady)
-                if self.shared.knowledge.newer_keys().await =>
-            {
-                self.decide(session, repaired)
-            }
-            decided => decided,
-        }
-    }
-
-    /// The placement to try after a cell refused this one, or the refusal to pass on.
-    async fn after_421(&self, exchange: &Exchange, required: Option<Generation>) -> Result<Destination, Refusal> {
-        let Some(tried) = exchange.placement() else { return Err(Refusal::Internal) };
-        let knowledge = &self.shared.knowledge;
-        if let Some(required) = required.filter(|required| *required > tried.generation) {
-            if !self.reaches(&tried.tenant, required).await {
-                return Err(Refusal::Moving);
-            }
-        } else if knowledge.view().by_tenant(&tried.tenant).is_some_and(|seat| seat.generation == tried.generation) {
-            // The cell is behind: it has not heard of the placement itself.
-            let next = Generation(tried.generation.0.saturating_add(1));
-            knowledge.reach(&tried.tenant, next, CELL_PATIENCE).await;
-        }
-        let view = knowledge.view();
-        let seat = view.by_tenant(&tried.tenant).ok_or(Refusal::UnknownTenant)?;
-        place(seat, self.door.surface(), tried.by, &view).map(Destination::Cell)
-    }
 }
 
 fn required_generation(header: &ResponseHeader) -> Option<Generation> {

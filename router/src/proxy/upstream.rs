@@ -30,6 +30,7 @@ static TRACEPARENT: HeaderName = HeaderName::from_static(names::TRACEPARENT);
 static TENANT: HeaderName = HeaderName::from_static(names::TENANT);
 static CELL: HeaderName = HeaderName::from_static(names::CELL);
 static GENERATION: HeaderName = HeaderName::from_static(names::GENERATION);
+static KEY_CARD: HeaderName = HeaderName::from_static(names::KEY_CARD);
 
 /// Makes the peers of all cells.
 pub struct Peers {
@@ -132,6 +133,9 @@ fn rewrite(
         all.insert(&TENANT, HeaderValue::from_str(placement.tenant.as_str())?);
         all.insert(&CELL, HeaderValue::from_str(placement.cell.as_str())?);
         all.insert(&GENERATION, HeaderValue::from(placement.generation.0));
+        if let Some(card) = &placement.card {
+            all.insert(&KEY_CARD, once(card)?);
+        }
     }
     Ok(())
 }

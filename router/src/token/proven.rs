@@ -20,6 +20,8 @@ const PER_SHARD: usize = 2_048;
 pub struct Content {
     pub claims: Claims,
     pub not_before: Option<i64>,
+    /// Of a card: what it says of its key's secret.
+    pub digest: Option<String>,
 }
 
 #[derive(Debug)]
@@ -58,7 +60,7 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded_and_what_is_used_stays() {
         let proven = Proven::default();
-        let content = Arc::new(Content { claims: claims("acme"), not_before: None });
+        let content = Arc::new(Content { claims: claims("acme"), not_before: None, digest: None });
         proven.put("used", Arc::clone(&content));
         for number in 0..200_000 {
             proven.put(&format!("token-{number}"), Arc::clone(&content));

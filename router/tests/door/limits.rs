@@ -13,7 +13,7 @@ fn gold() -> Tier {
 }
 
 /// A site whose tenant acme is of this tier.
-async fn with_tier(tier: Tier) -> Site {
+pub async fn with_tier(tier: Tier) -> Site {
     let mut site = Site::start().await;
     let of_tier = Route { tier: tier.tier.clone(), ..route("acme", "shared-1", 1) };
     site.change(Change::TierUpserted { tier });
@@ -22,7 +22,7 @@ async fn with_tier(tier: Tier) -> Site {
     site
 }
 
-fn get(site: &Site, tenant: &str, path: &str) -> impl Future<Output = reqwest::Response> + use<> {
+pub fn get(site: &Site, tenant: &str, path: &str) -> impl Future<Output = reqwest::Response> + use<> {
     let url = site.url(&format!("{tenant}.localhost"), path);
     let sent = site.client().build().unwrap().get(url).bearer_auth(token(tenant)).send();
     async { sent.await.unwrap() }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use contracts::shares::{Report, Shares, WHOLE};
 use futures::StreamExt;
 use http::{HeaderMap, Request, Response};
 use http_body_util::combinators::BoxBody;
@@ -25,7 +26,6 @@ use crate::site::PATIENCE;
 pub type Body = BoxBody<Bytes, std::io::Error>;
 
 /// What a peer saw and how it behaves.
-#[derive(Default)]
 pub struct Behaviour {
     pub name: String,
     /// Requests below this generation are refused with 421.
@@ -38,10 +38,34 @@ pub struct Behaviour {
     pub feed: watch::Sender<Vec<String>>,
     pub jwks: Mutex<String>,
     pub revocations: watch::Sender<Vec<String>>,
+    pub cards: watch::Sender<Vec<String>>,
+    /// What routers are told of their shares, and what they reported; the global stand-in only.
+    pub shares: parking_lot::Mutex<Shares>,
+    pub reports: watch::Sender<Vec<Report>>,
     /// Lets `/held` answer.
     pub release: watch::Sender<bool>,
     /// Where a list is, requests of every path go there whole, in the order in which they ended.
     pub witnessed: parking_lot::Mutex<Option<Vec<Seen>>>,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            required: AtomicU64::new(0),
+            requests: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+            feed: watch::Sender::default(),
+            jwks: Mutex::default(),
+            revocations: watch::Sender::default(),
+            cards: watch::Sender::default(),
+            shares: parking_lot::Mutex::new(Shares { rest: WHOLE, shares: Vec::new() }),
+            reports: watch::Sender::default(),
+            release: watch::Sender::default(),
+            witnessed: parking_lot::Mutex::default(),
+        }
+    }
 }
 
 /// A request as it was read, to its end.
@@ -169,6 +193,8 @@ async fn serve(request: Request<Incoming>, behaviour: Arc<Behaviour>) -> Respons
     match request.uri().path() {
         "/internal/v1/routing" => lines(behaviour.feed.subscribe()),
         "/internal/v1/revocations" => lines(behaviour.revocations.subscribe()),
+        "/internal/v1/key-cards" => lines(behaviour.cards.subscribe()),
+        "/internal/v1/shares" => share(request, &behaviour).await,
         "/internal/v1/jwks" => Response::new(full(behaviour.jwks.lock().await.clone())),
         "/held" => {
             let _ = behaviour.release.subscribe().wait_for(|released| *released).await;
@@ -184,6 +210,14 @@ async fn serve(request: Request<Incoming>, behaviour: Arc<Behaviour>) -> Respons
         path if path.starts_with("/test.Echo/") => echo(request, true),
         _ => mirror(request, &behaviour),
     }
+}
+
+/// Takes a router's report and answers what it may use.
+async fn share(request: Request<Incoming>, behaviour: &Behaviour) -> Response<Body> {
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    let report = serde_json::from_slice(&body).unwrap();
+    behaviour.reports.send_modify(|reports| reports.push(report));
+    Response::new(full(serde_json::to_string(&*behaviour.shares.lock()).unwrap()))
 }
 
 /// Refuses only after it has taken more than a router keeps for a second try.

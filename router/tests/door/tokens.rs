@@ -44,7 +44,7 @@ pub fn claims(tenant: &str) -> Claims {
     }
 }
 
-pub fn sign(claims: &Claims, kid: &str, key: &SigningKey) -> String {
+pub fn sign(claims: &impl serde::Serialize, kid: &str, key: &SigningKey) -> String {
     let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"EdDSA","typ":"at+jwt","kid":"{kid}"}}"#));
     let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(serde_json::to_string(claims).unwrap()));
     let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).to_bytes());

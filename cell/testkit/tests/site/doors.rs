@@ -162,6 +162,7 @@ pub async fn internal_feeds_are_not_public(world: Arc<World>) -> anyhow::Result<
     let placements = format!("/internal/v1/cells/{SHARED}/placements");
     for path in [
         "/internal/v1/routing",
+        "/internal/v1/shares",
         &placements,
         "/internal/v1/jwks",
         "/internal/v1/revocations",

@@ -13,12 +13,14 @@ mod doors;
 mod drains;
 mod faults;
 mod flight;
+mod keys;
 mod matrix;
 mod moves;
 mod openapi;
 mod prefixes;
 mod rows;
 mod secrets;
+mod shares;
 mod snapshots;
 mod statements;
 mod status;
@@ -74,6 +76,9 @@ cases_in_both![
     tokens::a_missing_scope_is_refused,
     tokens::a_revoked_token_is_refused,
     tokens::an_expired_token_is_refused,
+    keys::an_api_key_is_good_at_both_doors_until_it_is_revoked,
+    keys::an_api_key_may_do_what_it_was_made_for,
+    keys::an_api_key_needs_no_global_plane,
     matrix::no_route_opens_without_a_token_of_the_tenant,
     matrix::no_route_opens_without_its_scope,
     matrix::no_stranger_reaches_anything_at_the_global_plane,
@@ -133,6 +138,7 @@ fn main() -> ExitCode {
         "apart::",
         Arrangement::Apart,
         snapshots::damaged_ones_give_way_to_the_last_good_ones,
+        shares::two_routers_share_one_limit,
         drains::a_cell_is_emptied_while_it_works,
         drains::a_lost_cell_is_routed_away,
     ]);

@@ -23,7 +23,7 @@ const UNAUTHENTICATED: i32 = 16;
 const PERMISSION_DENIED: i32 = 7;
 
 /// Whether both doors refuse the bearer, in the way HTTP and gRPC say it.
-async fn is_refused(tenant: &Tenant, what: &str) -> anyhow::Result<()> {
+pub async fn is_refused(tenant: &Tenant, what: &str) -> anyhow::Result<()> {
     let answer = tenant.answer(Method::GET, "/api/v1/me").await?;
     ensure!([401, 403].contains(&answer.status.as_u16()), "{what} at HTTP: {} {}", answer.status, answer.excerpt());
     let error = match tenant.sql().await?.execute("select 1").await {

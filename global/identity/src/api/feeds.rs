@@ -1,27 +1,29 @@
-//! What others follow: the key set, the discovery document, the revocation feed.
+//! What others follow: the key set, the discovery document, the feeds of revocations and of key cards.
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use contracts::claims::{ISSUER, Revocation, scope};
+use axum::{Extension, Json};
+use contracts::claims::{ISSUER, scope};
+use contracts::services::{ROUTER, spiffe_id};
 use futures::stream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use kit::fault::Problem;
-use kit::http::Query;
-use serde::Deserialize;
+use kit::http::{Peer, Query};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use sqlx::PgConnection;
 use tokio::sync::watch;
 
 use crate::Identity;
 use crate::error::Error;
-use crate::store::sessions;
+use crate::store::{key_cards, sessions};
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// Revocations read and sent in one piece.
+/// Lines read and sent in one piece.
 const BATCH: i64 = 1000;
 /// The feed's newest position, on the answer.
 const HEAD: &str = "x-cyto-head";
@@ -72,9 +74,47 @@ pub struct Since {
     since: Option<u64>,
 }
 
-/// One reader of the feed.
+/// What a feed is of.
+#[derive(Debug, Clone, Copy)]
+enum Feed {
+    Revocations,
+    KeyCards,
+}
+
+impl Feed {
+    fn moved(self, identity: &Identity) -> watch::Receiver<u64> {
+        match self {
+            Feed::Revocations => identity.0.revocation_head.subscribe(),
+            Feed::KeyCards => identity.0.key_card_head.subscribe(),
+        }
+    }
+
+    async fn head(self, db: &mut PgConnection) -> Result<u64, Error> {
+        match self {
+            Feed::Revocations => sessions::revocation_head(db).await,
+            Feed::KeyCards => key_cards::head(db).await,
+        }
+    }
+
+    /// What comes after a position, as lines, and the position of the last.
+    async fn after(self, db: &mut PgConnection, since: u64) -> Result<Option<(Bytes, u64)>, Error> {
+        match self {
+            Feed::Revocations => {
+                let batch = sessions::revocations_after(db, since, BATCH).await?;
+                batch.last().map(|last| Ok((lines(&batch)?, last.seq))).transpose()
+            }
+            Feed::KeyCards => {
+                let batch = key_cards::after(db, since, BATCH).await?;
+                batch.last().map(|last| Ok((lines(&batch)?, last.seq))).transpose()
+            }
+        }
+    }
+}
+
+/// One reader of a feed.
 struct Reader {
     identity: Identity,
+    feed: Feed,
     head: watch::Receiver<u64>,
     /// Position of the last line sent.
     sent: u64,
@@ -82,10 +122,10 @@ struct Reader {
     caught_up: bool,
 }
 
-fn lines(batch: &[Revocation]) -> Result<Bytes, Error> {
+fn lines(batch: &[impl Serialize]) -> Result<Bytes, Error> {
     let mut text = Vec::new();
-    for revocation in batch {
-        serde_json::to_writer(&mut text, revocation).map_err(|_| Error::Broken("a revocation is not JSON"))?;
+    for line in batch {
+        serde_json::to_writer(&mut text, line).map_err(|_| Error::Broken("a line of a feed is not JSON"))?;
         text.push(b'\n');
     }
     Ok(text.into())
@@ -97,12 +137,12 @@ impl Reader {
         loop {
             self.head.borrow_and_update();
             let mut db = self.identity.0.pool.acquire().await?;
-            let batch = sessions::revocations_after(&mut db, self.sent, BATCH).await?;
+            let news = self.feed.after(&mut db, self.sent).await?;
             drop(db);
-            if let Some(last) = batch.last() {
-                self.sent = last.seq;
+            if let Some((lines, last)) = news {
+                self.sent = last;
                 self.caught_up = false;
-                return Ok(Some((lines(&batch)?, self)));
+                return Ok(Some((lines, self)));
             }
             if !std::mem::replace(&mut self.caught_up, true) {
                 return Ok(Some((Bytes::from_static(b"\n"), self)));
@@ -119,16 +159,25 @@ impl Reader {
 /// NDJSON without an end: one revocation a line, an empty line as heartbeat. The stream breaks when
 /// the database does, and the reader comes back.
 pub async fn revocations(State(identity): State<Identity>, Query(query): Query<Since>) -> Result<Response, Problem> {
-    let head = {
-        let mut db = identity.0.pool.acquire().await.map_err(Error::from)?;
-        sessions::revocation_head(&mut db).await?
-    };
-    let reader = Reader {
-        head: identity.0.revocation_head.subscribe(),
-        sent: query.since.unwrap_or(0),
-        caught_up: false,
-        identity,
-    };
+    follow(identity, Feed::Revocations, query).await
+}
+
+/// As [`revocations`], of the newest cards of API keys; for routers, which hand a request's card on to its cell.
+pub async fn key_cards(
+    State(identity): State<Identity>,
+    Extension(peer): Extension<Peer>,
+    Query(query): Query<Since>,
+) -> Result<Response, Problem> {
+    if *peer.0 != *spiffe_id(ROUTER, ROUTER) {
+        return Err(Error::NotARouter.into());
+    }
+    follow(identity, Feed::KeyCards, query).await
+}
+
+async fn follow(identity: Identity, feed: Feed, query: Since) -> Result<Response, Problem> {
+    let head = feed.head(&mut *identity.0.pool.acquire().await.map_err(Error::from)?).await?;
+    let (moved, sent) = (feed.moved(&identity), query.since.unwrap_or(0));
+    let reader = Reader { feed, head: moved, sent, caught_up: false, identity };
     let mut response = Response::new(Body::from_stream(stream::try_unfold(reader, Reader::next)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));

@@ -65,6 +65,7 @@ pub fn internal_router(identity: Identity) -> axum::Router {
     axum::Router::new()
         .route("/internal/v1/jwks", axum::routing::get(feeds::jwks))
         .route("/internal/v1/revocations", axum::routing::get(feeds::revocations))
+        .route("/internal/v1/key-cards", axum::routing::get(feeds::key_cards))
         .with_state(identity)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The secret has 256 random bits, so one fast keyed hash is enough; slow hashes are for passwords.
 
+use contracts::key_cards;
 use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
@@ -45,9 +46,7 @@ impl Opaque {
     }
 
     pub fn parse(purpose: Purpose, text: &str) -> Option<Self> {
-        let (id, secret) = text.strip_prefix(purpose.prefix())?.strip_prefix('_')?.split_once('_')?;
-        let id = Uuid::try_parse(id).ok()?;
-        let secret = hex::decode(secret).ok()?.try_into().ok()?;
+        let (id, secret) = key_cards::parts(purpose.prefix(), text)?;
         Some(Self { purpose, id, secret })
     }
 
@@ -64,6 +63,11 @@ impl Opaque {
 
     pub fn hash(&self, pepper: &Pepper) -> [u8; 32] {
         pepper.hash(self.purpose.prefix(), &self.secret)
+    }
+
+    /// What a card says of the secret.
+    pub fn digest(&self) -> String {
+        key_cards::digest(&self.secret)
     }
 
     /// In constant time.

@@ -41,6 +41,7 @@ pub async fn add(db: &mut PgConnection, identity: &Identity, new: NewKey) -> Res
         name: accounts::check_name(&new.name)?,
         prefix: secret.hint(),
         hash: secret.hash(&identity.0.pepper).to_vec(),
+        digest: Some(secret.digest()),
         tenant: new.tenant.map(String::from),
         scopes: new.scopes.map(access::check_scopes).transpose().map_err(|_| Error::Scope)?,
         created_at: now,

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::domain::access::{Caller, check_scopes};
 use crate::error::Error;
+use crate::store::key_cards;
 use crate::store::members::{self, Member};
 use crate::store::sessions::{self, Ending};
 use crate::store::subjects;
@@ -37,8 +38,9 @@ pub async fn put(
     let account = subjects::find(&mut db, subject).await?;
     account.filter(|a| caller.administers(a.organisation.as_deref())).ok_or(Error::NotFound("account"))?;
     let before = members::upsert(&mut db, tenant.as_str(), subject, &organisation, &scopes).await?;
+    let now = ops::now();
+    key_cards::all_due(&mut db, subject, now).await?;
     if before.is_some_and(|before| narrows(&before, &scopes)) {
-        let now = ops::now();
         sessions::revoke(&mut db, Ending::OfSubject(subject), now, ops::revoked_until(now)).await?;
     }
     let member = members::find(&mut db, tenant.as_str(), subject).await?.ok_or(Error::NotFound("member"))?;

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod api_keys;
 pub mod bootstrap;
 pub mod device;
+pub mod key_cards;
 pub mod members;
 pub mod password;
 pub mod sessions;

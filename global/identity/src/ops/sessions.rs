@@ -20,7 +20,7 @@ pub async fn bearer(identity: &Identity, headers: &HeaderMap) -> Result<Option<C
     if !is_bearer {
         return Ok(None);
     }
-    let claims = identity.0.ring.verifier().verify_header(Some(value)).map_err(|_| Error::Unauthenticated)?;
+    let claims = identity.0.ring.verifier().verify_header(Some(value), None).map_err(|_| Error::Unauthenticated)?;
     let caller = Caller::from_claims(&claims).ok_or(Error::Unauthenticated)?;
     let mut db = identity.0.pool.acquire().await?;
     let live = sessions::find(&mut db, caller.sid).await?.is_some_and(|s| s.revoked_at.is_none());

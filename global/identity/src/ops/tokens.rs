@@ -54,14 +54,14 @@ pub async fn organisation_of(identity: &Identity, tenant: Option<&TenantId>) -> 
     found.map(Some).ok_or(Error::BadCredentials)
 }
 
-struct Authority {
+pub struct Authority {
     organisation: Option<String>,
     scopes: String,
     audience: &'static str,
 }
 
 /// What `subject` may have. `limit` narrows it to what a key or session was made for.
-async fn authority(
+pub async fn authority(
     db: &mut PgConnection,
     subject: Uuid,
     wanted: &Wanted,
@@ -95,12 +95,20 @@ fn mint(
 ) -> Result<TokenGrant, Error> {
     let iat = now.unix_timestamp();
     let exp = token_expiry(iat, identity.0.settings.token_seconds, session.expires_at.unix_timestamp());
-    let claims = Claims {
+    let claims = claims(session, wanted, authority, (iat, exp));
+    let access_token = identity.0.ring.mint(&claims)?;
+    let tenant = wanted.tenant.clone();
+    Ok(TokenGrant { access_token, expires_in: exp - iat, scopes: claims.scp, tenant, refresh_token: None })
+}
+
+/// What a token of the session says; seconds since 1970 from which and until when.
+pub fn claims(session: &Session, wanted: &Wanted, authority: Authority, (iat, exp): (i64, i64)) -> Claims {
+    Claims {
         iss: ISSUER.to_owned(),
         sub: session.subject.to_string(),
         tid: wanted.tenant.clone(),
         org: authority.organisation,
-        scp: authority.scopes.clone(),
+        scp: authority.scopes,
         grp: Vec::new(),
         mrk: Vec::new(),
         sid: session.sid.to_string(),
@@ -108,10 +116,7 @@ fn mint(
         iat,
         exp,
         jti: Uuid::now_v7().to_string(),
-    };
-    let access_token = identity.0.ring.mint(&claims)?;
-    let tenant = wanted.tenant.clone();
-    Ok(TokenGrant { access_token, expires_in: exp - iat, scopes: authority.scopes, tenant, refresh_token: None })
+    }
 }
 
 async fn new_refresh(db: &mut PgConnection, identity: &Identity, sid: Uuid) -> Result<String, Error> {
@@ -201,7 +206,12 @@ async fn by_key(identity: &Identity, client_id: &str, secret: &str, mut wanted: 
     let session = key_session(&mut db, &key, wanted.tenant.as_ref(), lives).await?;
     let grant = mint(identity, &session, &wanted, authority, now)?;
     db.commit().await?;
-    api_keys::touch(&mut *identity.0.pool.acquire().await?, key.id, now).await?;
+    let mut db = identity.0.pool.acquire().await?;
+    api_keys::touch(&mut db, key.id, now).await?;
+    if key.digest.is_none() {
+        // Made before keys had cards: only now is its secret here.
+        api_keys::set_digest(&mut db, &key, &secret.digest(), now).await?;
+    }
     Ok(grant)
 }
 

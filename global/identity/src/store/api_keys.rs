@@ -4,6 +4,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::key_cards;
 use crate::error::Error;
 
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -13,6 +14,8 @@ pub struct ApiKey {
     pub name: String,
     pub prefix: String,
     pub hash: Vec<u8>,
+    /// What a card says of it; see `contracts::key_cards::digest`.
+    pub digest: Option<String>,
     pub tenant: Option<String>,
     pub scopes: Option<Vec<String>>,
     pub created_at: OffsetDateTime,
@@ -29,20 +32,24 @@ impl ApiKey {
 
 pub async fn insert(db: &mut PgConnection, key: &ApiKey) -> Result<(), Error> {
     sqlx::query(
-        "insert into api_keys (id, subject, name, prefix, hash, tenant, scopes, created_at, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "insert into api_keys (id, subject, name, prefix, hash, digest, tenant, scopes, created_at, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(key.id)
     .bind(key.subject)
     .bind(&key.name)
     .bind(&key.prefix)
     .bind(&key.hash)
+    .bind(&key.digest)
     .bind(&key.tenant)
     .bind(&key.scopes)
     .bind(key.created_at)
     .bind(key.expires_at)
-    .execute(db)
+    .execute(&mut *db)
     .await?;
+    if key.tenant.is_some() {
+        key_cards::begin(db, key.id, key.subject, key.created_at).await?;
+    }
     Ok(())
 }
 
@@ -76,6 +83,19 @@ pub async fn touch(db: &mut PgConnection, id: Uuid, now: OffsetDateTime) -> Resu
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Keeps what a card says of the key, and has its card made.
+pub async fn set_digest(db: &mut PgConnection, key: &ApiKey, digest: &str, now: OffsetDateTime) -> Result<(), Error> {
+    sqlx::query("update api_keys set digest = $2 where id = $1 and digest is null")
+        .bind(key.id)
+        .bind(digest)
+        .execute(&mut *db)
+        .await?;
+    match key.tenant {
+        Some(_) => key_cards::begin(db, key.id, key.subject, now).await,
+        None => Ok(()),
+    }
 }
 
 pub async fn revoke(db: &mut PgConnection, id: Uuid, now: OffsetDateTime) -> Result<(), Error> {

@@ -15,9 +15,11 @@ pub struct StoredKey {
     pub state: String,
     pub public: Vec<u8>,
     pub sealed: String,
-    /// For the current key: when it was published, not when it began to sign.
+    /// When it was published, not when it began to sign.
     pub created_at: OffsetDateTime,
     pub retired_at: Option<OffsetDateTime>,
+    /// Unknown for a key that began before this was kept.
+    pub signs_since: Option<OffsetDateTime>,
 }
 
 /// Held to the end of the transaction: only one process changes the ring.
@@ -30,7 +32,7 @@ pub async fn all(db: &mut PgConnection) -> Result<Vec<StoredKey>, Error> {
     Ok(sqlx::query_as("select * from signing_keys order by created_at, kid").fetch_all(db).await?)
 }
 
-/// The current key signs since the latest retirement, or since it was made if there was none.
+/// Where it is not kept since when the current key signs: since the latest retirement, or since it was made.
 pub fn ages(keys: &[StoredKey]) -> Result<Vec<KeyAge>, Error> {
     let latest_retirement = keys.iter().filter_map(|k| k.retired_at).max();
     keys.iter()
@@ -38,7 +40,7 @@ pub fn ages(keys: &[StoredKey]) -> Result<Vec<KeyAge>, Error> {
             let state = KeyState::parse(&key.state).ok_or(Error::Broken("a stored key state is not known"))?;
             let since = match state {
                 KeyState::Next => key.created_at,
-                KeyState::Current => latest_retirement.unwrap_or(key.created_at),
+                KeyState::Current => key.signs_since.or(latest_retirement).unwrap_or(key.created_at),
                 KeyState::Retired => key.retired_at.unwrap_or(key.created_at),
             };
             Ok(KeyAge { kid: key.kid.clone(), state, created_at: key.created_at, since })
@@ -47,12 +49,13 @@ pub fn ages(keys: &[StoredKey]) -> Result<Vec<KeyAge>, Error> {
 }
 
 pub async fn insert(db: &mut PgConnection, key: &StoredKey) -> Result<(), Error> {
-    sqlx::query("insert into signing_keys (kid, state, public, sealed, created_at) values ($1, $2, $3, $4, $5)")
+    sqlx::query("insert into signing_keys (kid, state, public, sealed, created_at, signs_since) values ($1, $2, $3, $4, $5, $6)")
         .bind(&key.kid)
         .bind(&key.state)
         .bind(&key.public)
         .bind(&key.sealed)
         .bind(key.created_at)
+        .bind(key.signs_since)
         .execute(db)
         .await?;
     Ok(())
@@ -63,7 +66,10 @@ pub async fn rotate(db: &mut PgConnection, now: OffsetDateTime) -> Result<(), Er
         .bind(now)
         .execute(&mut *db)
         .await?;
-    sqlx::query("update signing_keys set state = 'current' where state = 'next'").execute(db).await?;
+    sqlx::query("update signing_keys set state = 'current', signs_since = $1 where state = 'next'")
+        .bind(now)
+        .execute(db)
+        .await?;
     Ok(())
 }
 

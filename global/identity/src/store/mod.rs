@@ -4,6 +4,7 @@
 pub mod api_keys;
 pub mod devices;
 pub mod failures;
+pub mod key_cards;
 pub mod keys;
 pub mod members;
 pub mod sessions;

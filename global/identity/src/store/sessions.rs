@@ -74,7 +74,7 @@ pub async fn list(
 ) -> Result<Vec<Session>, Error> {
     let rows = sqlx::query_as(
         "select * from sessions where subject = $1 and revoked_at is null and expires_at > now()
-         and ($2::uuid is null or sid > $2) order by sid limit $3",
+         and kind <> 'card' and ($2::uuid is null or sid > $2) order by sid limit $3",
     );
     Ok(rows.bind(subject).bind(after).bind(limit).fetch_all(db).await?)
 }
@@ -87,7 +87,8 @@ pub enum Ending {
     OfApiKey(Uuid),
 }
 
-/// Ends sessions and publishes it. `until`: when the last token of them will have expired.
+/// Ends sessions and publishes it. `until`: when the last token of them will have expired; a card lasts as long as its
+/// session does. Cards of keys that are still good are made anew.
 /// The head row's lock keeps numbers in commit order, so a reader never misses one.
 pub async fn revoke(
     db: &mut PgConnection,
@@ -100,20 +101,25 @@ pub async fn revoke(
         Ending::OfSubject(subject) => (None, Some(subject), None),
         Ending::OfApiKey(key) => (None, None, Some(key)),
     };
-    let ended: Vec<(Uuid,)> = sqlx::query_as(
+    let ended: Vec<(Uuid, OffsetDateTime)> = sqlx::query_as(
         "update sessions set revoked_at = $4
-         where (sid = $1 or subject = $2 or api_key = $3) and revoked_at is null and expires_at > $4 returning sid",
+         where (sid = $1 or subject = $2 or api_key = $3) and revoked_at is null and expires_at > $4
+         returning sid, case when kind = 'card' then expires_at else $5 end",
     )
     .bind(sid)
     .bind(subject)
     .bind(api_key)
     .bind(now)
+    .bind(until)
     .fetch_all(&mut *db)
     .await?;
+    if let Some(subject) = subject {
+        super::key_cards::all_due(db, subject, now).await?;
+    }
     if ended.is_empty() {
         return Ok(0);
     }
-    let sids: Vec<Uuid> = ended.into_iter().map(|(sid,)| sid).collect();
+    let (sids, untils): (Vec<Uuid>, Vec<OffsetDateTime>) = ended.into_iter().unzip();
     let count = i64::try_from(sids.len()).map_err(|_| Error::Broken("too many sessions"))?;
     let (head,): (i64,) = sqlx::query_as("update revocation_head set seq = seq + $1 returning seq")
         .bind(count)
@@ -121,11 +127,12 @@ pub async fn revoke(
         .await?;
     sqlx::query(
         "insert into revocations (seq, sid, until)
-         select $1 + position, sid, $3 from unnest($2::uuid[]) with ordinality as ended (sid, position)",
+         select $1 + position, sid, until
+         from unnest($2::uuid[], $3::timestamptz[]) with ordinality as ended (sid, until, position)",
     )
     .bind(head - count)
     .bind(&sids)
-    .bind(until)
+    .bind(&untils)
     .execute(&mut *db)
     .await?;
     sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(head.to_string()).execute(db).await?;

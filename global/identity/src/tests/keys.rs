@@ -12,7 +12,7 @@ use crate::store::keys;
 async fn age(identity: &Identity, seconds: i32) -> Done {
     sqlx::query(
         "update signing_keys set created_at = created_at - make_interval(secs => $1),
-         retired_at = retired_at - make_interval(secs => $1)",
+         retired_at = retired_at - make_interval(secs => $1), signs_since = signs_since - make_interval(secs => $1)",
     )
     .bind(f64::from(seconds))
     .execute(&identity.0.pool)
@@ -41,9 +41,12 @@ async fn a_rotation_is_announced_before_and_remembered_after() -> Done {
     assert!(verified(&identity, AUDIENCE_CELL, &old.access_token).is_ok());
     assert!(verified(&identity, AUDIENCE_CELL, &new.access_token).is_ok());
 
-    age(&identity, 2 * 3600).await?;
+    age(&identity, 26 * 3600).await?;
     jobs::rotate(&identity).await?;
-    assert_eq!(kids(&identity).len(), 2, "no token of the old key can be alive");
+    assert_eq!(kids(&identity).len(), 2, "nothing the old key signed can be alive");
+    let newer = sign_in(&identity, &in_tenant("acme")).await?;
+    let still = jsonwebtoken::decode_header(&newer.access_token)?.kid.unwrap();
+    assert_eq!(still, kid, "it signs as long as it should, also when the one before is forgotten");
     Ok(())
 }
 

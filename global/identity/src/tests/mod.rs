@@ -1,6 +1,7 @@
 //! Against a real Postgres: what the pure tests of `domain` cannot show.
 
 mod access;
+mod cards;
 mod keys;
 mod signing_in;
 mod wire;

@@ -7,6 +7,7 @@ use axum::response::Response;
 use contracts::CellId;
 use contracts::bundle::{CellReport, SignedBundle};
 use contracts::services::{ROUTER, spiffe_id};
+use contracts::shares::{Report, Shares};
 use http::{HeaderValue, StatusCode, header};
 use kit::fault::Problem;
 use kit::http::{Json, Peer, Query};
@@ -15,7 +16,7 @@ use serde::Deserialize;
 use crate::Tenancy;
 use crate::error::Error;
 use crate::ops::feed::{Audience, feed};
-use crate::ops::{cells, contracts as bundles};
+use crate::ops::{cells, contracts as bundles, sharing};
 
 #[derive(Deserialize)]
 pub struct Since {
@@ -33,10 +34,22 @@ pub async fn routing(
     Extension(peer): Extension<Peer>,
     Query(query): Query<Since>,
 ) -> Result<Response, Problem> {
-    if *peer.0 != *spiffe_id(ROUTER, ROUTER) {
-        return Err(Error::NotARouter.into());
-    }
+    must_be_a_router(&peer)?;
     follow(&tenancy, Audience::Router, query.since).await
+}
+
+/// What a router may use of each tenant's limit.
+pub async fn shares(
+    State(tenancy): State<Tenancy>,
+    Extension(peer): Extension<Peer>,
+    Json(report): Json<Report>,
+) -> Result<Json<Shares>, Problem> {
+    must_be_a_router(&peer)?;
+    Ok(Json(sharing::report(&tenancy, &report)?))
+}
+
+fn must_be_a_router(peer: &Peer) -> Result<(), Error> {
+    if *peer.0 == *spiffe_id(ROUTER, ROUTER) { Ok(()) } else { Err(Error::NotARouter) }
 }
 
 /// What concerns a cell, for any service of that cell.

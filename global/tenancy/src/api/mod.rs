@@ -57,6 +57,7 @@ pub fn internal_router(tenancy: Tenancy) -> axum::Router {
     use axum::routing::{get, post};
     axum::Router::new()
         .route("/internal/v1/routing", get(feeds::routing))
+        .route("/internal/v1/shares", post(feeds::shares))
         .route("/internal/v1/cells/{cell}/placements", get(feeds::placements))
         .route("/internal/v1/contracts/bundle", get(feeds::bundle))
         .route("/internal/v1/cells/{cell}/report", post(feeds::report))

@@ -5,3 +5,4 @@ pub mod draining;
 pub mod host;
 pub mod moving;
 pub mod placement;
+pub mod sharing;

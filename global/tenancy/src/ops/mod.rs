@@ -6,6 +6,7 @@ pub mod draining;
 pub mod feed;
 pub mod moves;
 pub mod organisations;
+pub mod sharing;
 pub mod spool;
 pub mod tenants;
 pub mod tiers;

@@ -1,0 +1,72 @@
+//! API keys as they are, at HTTP and at Flight SQL: known by their cards, without a call to the global plane.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::ensure;
+use reqwest::Method;
+use serde_json::{Value, json};
+use testkit::{Answer, Tenant, within};
+
+use crate::tokens::is_refused;
+use crate::world::World;
+
+/// A key of the tenant's machine user; answers its id and its secret.
+async fn key(world: &World, tenant: &Tenant, beside: Value) -> anyhow::Result<(String, String)> {
+    let mut body = json!({ "subject": tenant.user.id, "name": "door" });
+    if let (Some(body), Value::Object(beside)) = (body.as_object_mut(), beside) {
+        body.extend(beside);
+    }
+    let made = world.admin.call(Method::POST, "/api/v1/api-keys", Some(body)).await?.good()?;
+    let word = |name: &str| made[name].as_str().unwrap_or_default().to_owned();
+    Ok((word("id"), word("secret")))
+}
+
+pub async fn an_api_key_is_good_at_both_doors_until_it_is_revoked(world: Arc<World>) -> anyhow::Result<()> {
+    let member = world.member(&world.acme, &["*"]).await?;
+    let (id, secret) = key(&world, &member, json!({ "tenant": member.id })).await?;
+    // At once: the router waits for the card of a key that was made just now.
+    let keyed = member.with_token(&secret);
+    let me = keyed.get("/api/v1/me").await?;
+    ensure!(me["actor"].to_string().contains(&member.user.id), "{me}");
+    ensure!(keyed.sql().await?.execute("select 1").await.is_ok(), "Flight SQL does not take the key");
+    let wrong: String = secret[..secret.len() - 1].to_owned() + if secret.ends_with('0') { "1" } else { "0" };
+    is_refused(&member.with_token(wrong), "a key with a wrong secret").await?;
+    let request = world.neighbour.with_token(&secret).request(Method::GET, "/api/v1/me");
+    Answer::of(request).await?.refused(&[403])?;
+    world.admin.call(Method::DELETE, &format!("/api/v1/api-keys/{id}"), None).await?.good()?;
+    within(Duration::from_secs(60), "the key ends", || is_refused(&keyed, "a revoked key")).await
+}
+
+pub async fn an_api_key_may_do_what_it_was_made_for(world: Arc<World>) -> anyhow::Result<()> {
+    let member = world.member(&world.acme, &["*"]).await?;
+    let narrow = json!({ "tenant": member.id, "scopes": ["datasets:read"] });
+    let keyed = member.with_token(key(&world, &member, narrow).await?.1);
+    keyed.get("/api/v1/datasets").await?;
+    keyed.answer(Method::GET, "/api/v1/streams").await?.refused(&[403])?;
+    // One that is bound to no tenant is to be exchanged.
+    let wide = member.with_token(key(&world, &member, json!({})).await?.1);
+    is_refused(&wide, "a key of no tenant").await?;
+    // The global plane takes no key for a token.
+    let request = world.http.request(Method::GET, "global", "/oauth2/userinfo").bearer_auth(keyed.token());
+    Answer::of(request).await?.refused(&[401])?;
+    Ok(())
+}
+
+/// Routers and cells go on with the cards they have.
+pub async fn an_api_key_needs_no_global_plane(world: Arc<World>) -> anyhow::Result<()> {
+    let member = world.member(&world.acme, &["*"]).await?;
+    let (_, secret) = key(&world, &member, json!({ "tenant": member.id })).await?;
+    let keyed = member.with_token(secret);
+    keyed.get("/api/v1/me").await?;
+    world.site.stop_global().await?;
+    let outcome = async {
+        keyed.get("/api/v1/me").await?;
+        let rows = keyed.sql().await?.execute("select 1").await?;
+        drop(rows);
+        Ok(())
+    }
+    .await;
+    world.site.start_global().await?;
+    outcome
+}

@@ -1,0 +1,140 @@
+//! Follows the cards of API keys.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use contracts::key_cards::CardLine;
+use tokio::task::JoinHandle;
+
+use super::lines::Lines;
+use super::{Backoff, Complaint, FeedError, Feeds, HEAD, Source, keep};
+use crate::cards::Cards;
+use crate::knowledge::{Knowledge, now};
+use crate::metrics::FeedLabel;
+use crate::shelf::Shelf;
+
+const NAME: &str = "key_cards";
+const MAX_LINE: usize = 64 * 1024;
+/// Least time between two snapshots on disk.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
+
+#[derive(Clone)]
+pub struct KeyCards {
+    knowledge: Arc<Knowledge>,
+    source: Arc<Source>,
+    stale: Duration,
+}
+
+/// The copy on disk.
+struct Keeping {
+    unkept: bool,
+    next: Instant,
+    writing: Option<JoinHandle<()>>,
+}
+
+impl KeyCards {
+    pub fn new(feeds: &Feeds) -> Self {
+        let stale = Duration::from_secs(feeds.config.feed.routing_stale_seconds);
+        Self { knowledge: feeds.knowledge.clone(), source: feeds.source.clone(), stale }
+    }
+
+    pub async fn follow(self) {
+        let mut backoff = Backoff::new();
+        let mut complaint = Complaint::default();
+        let mut keeping = Keeping { unkept: false, next: Instant::now(), writing: None };
+        loop {
+            if let Err(error) = self.session(&mut backoff, &mut complaint, &mut keeping).await {
+                complaint.about(NAME, &error);
+            }
+            self.knowledge.metrics.feed_failures.get_or_create(&FeedLabel { feed: NAME }).inc();
+            tokio::time::sleep(backoff.pause()).await;
+        }
+    }
+
+    async fn session(
+        &self,
+        backoff: &mut Backoff,
+        complaint: &mut Complaint,
+        keeping: &mut Keeping,
+    ) -> Result<(), FeedError> {
+        let mut since = self.knowledge.cards().seq;
+        let mut response = self.open(since).await?;
+        let head = response.headers().get(HEAD).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+        if head.is_some_and(|head| head < since) {
+            // Restored from an older copy: its numbers begin again. Cards known stay until they expire.
+            tracing::warn!(feed = NAME, since, "the feed went back; reading it from the start");
+            since = 0;
+            let mut cards = Cards::clone(&self.knowledge.cards());
+            cards.seq = 0;
+            self.knowledge.replace_cards(cards);
+            response = self.open(since).await?;
+        }
+        let mut lines = Lines::new(MAX_LINE);
+        loop {
+            let chunk = tokio::select! {
+                chunk = tokio::time::timeout(self.stale, response.chunk()) => chunk.map_err(|_| FeedError::Silent)??,
+                () = self.keep(keeping) => continue,
+            };
+            let Some(chunk) = chunk else { return Ok(()) };
+            keeping.unkept |= self.take(lines.push(&chunk)?)?;
+            backoff.reset();
+            complaint.over(NAME);
+        }
+    }
+
+    async fn open(&self, since: u64) -> Result<reqwest::Response, FeedError> {
+        self.source.get(&format!("/internal/v1/key-cards?since={since}"), self.stale).await
+    }
+
+    /// Whether there was any.
+    fn take(&self, lines: Vec<Vec<u8>>) -> Result<bool, FeedError> {
+        let mut cards: Option<Cards> = None;
+        let mut full = false;
+        for line in lines.iter().filter(|line| !line.is_empty()) {
+            let line: CardLine = serde_json::from_slice(line).map_err(|e| FeedError::Shape(e.to_string()))?;
+            let cards = cards.get_or_insert_with(|| Cards::clone(&self.knowledge.cards()));
+            full = !cards.add(line);
+            if full {
+                break;
+            }
+        }
+        let Some(mut cards) = cards else { return Ok(false) };
+        if full {
+            cards.forget(now());
+        }
+        self.knowledge.replace_cards(cards);
+        if full { Err(FeedError::Full) } else { Ok(true) }
+    }
+
+    /// Does the next thing there is to do for the copy on disk; waits for ever when there is none. May be dropped at
+    /// any point and called again.
+    async fn keep(&self, keeping: &mut Keeping) {
+        if let Some(writing) = &mut keeping.writing {
+            if let Err(error) = writing.await {
+                tracing::error!(%error, "keeping the cards failed");
+            }
+            keeping.writing = None;
+            keeping.next = Instant::now() + KEEP_EVERY;
+        }
+        if !keeping.unkept {
+            return std::future::pending().await;
+        }
+        tokio::time::sleep_until(keeping.next.into()).await;
+        keeping.unkept = false;
+        let cards = Cards::clone(&self.knowledge.cards());
+        keeping.writing = Some(tokio::spawn(write(cards, self.knowledge.shelves.cards.clone())));
+    }
+}
+
+/// Away from the threads that serve requests.
+async fn write(mut cards: Cards, shelf: Shelf) {
+    let payload = tokio::task::spawn_blocking(move || {
+        cards.forget(now());
+        (cards.seq, cards.payload())
+    });
+    match payload.await {
+        Ok((seq, Ok(payload))) => keep(&shelf, seq, payload).await,
+        Ok((_, Err(error))) => tracing::error!(%error, "cards have no JSON form"),
+        Err(error) => tracing::error!(%error, "the cards were not written to the end"),
+    }
+}
