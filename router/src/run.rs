@@ -21,7 +21,7 @@ use crate::listen::{Doors, ListenError, server_conf, socket};
 use crate::metrics::Metrics;
 use crate::proxy::{Arrivals, Peers, Shared, WaitingRoom, handshake};
 use crate::retries::Retries;
-use crate::shutdown::{Drain, InFlight};
+use crate::shutdown::Drain;
 use crate::tls::{Identity, Pair, TlsError};
 use trace::{Exporter, TelemetryError};
 
