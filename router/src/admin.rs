@@ -17,8 +17,9 @@ use pingora::services::background::BackgroundService;
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::names::Names;
 use crate::proxy::Shared;
-use crate::table::Surface;
+use crate::table::{At, Gate, Surface};
 use crate::target::{host_of, is_address};
 
 /// Serves the admin port on a socket bound before.
@@ -97,6 +98,15 @@ async fn metrics(State(seen): State<Seen>) -> Response {
     }
 }
 
+/// Where a gate is entered, and by what name.
+fn entered(gate: &Gate, names: &Names) -> serde_json::Value {
+    let (at, addresses) = match &gate.at {
+        At::Address(address) => (address.to_string(), Vec::new()),
+        At::Name(name, port) => (format!("{name}:{port}"), names.of(name).to_vec()),
+    };
+    json!({ "address": at, "leadsTo": addresses, "name": gate.name() })
+}
+
 /// Of millionths.
 fn ratio(share: u32) -> f64 {
     f64::from(share) / f64::from(WHOLE)
@@ -127,8 +137,7 @@ async fn explain(State(seen): State<Seen>, Path(asked): Path<String>) -> Respons
     let decision = if rules.global_hosts.contains(&host) {
         json!({ "rule": "global host", "to": "global", "flight": "placed by token" })
     } else if let Some(route) = view.by_host(&host).and_then(|seat| view.route(&TenantId::new(seat.tenant).ok()?)) {
-        let address =
-            |surface| view.entrance(&route.cell, surface).map(|e| json!({ "address": e.address, "name": e.name }));
+        let address = |surface| view.gate(&route.cell, surface).map(|gate| entered(gate, &knowledge.names()));
         json!({
             "rule": "tenant host", "to": "cell", "tenant": route.tenant, "cell": route.cell,
             "generation": route.generation, "hosts": route.hosts, "tier": route.tier,

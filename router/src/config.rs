@@ -44,6 +44,7 @@ pub struct Config {
     pub limits: Limits,
     pub tokens: Tokens,
     pub feed: Feed,
+    pub discovery: Discovery,
     pub telemetry: Telemetry,
 }
 
@@ -97,6 +98,14 @@ pub struct Feed {
     pub revocations_seconds: u64,
 }
 
+/// Where names of cells are asked for.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Discovery {
+    /// `ip:port` of name servers; none: the system's own.
+    pub servers: Vec<SocketAddr>,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -113,6 +122,7 @@ impl Default for Config {
             limits: Limits::default(),
             tokens: Tokens { leeway_seconds: 5 },
             feed: Feed { routing_stale_seconds: 15, jwks_seconds: 30, revocations_seconds: 2 },
+            discovery: Discovery::default(),
             telemetry: Telemetry::default(),
         }
     }

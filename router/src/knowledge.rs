@@ -1,4 +1,4 @@
-//! What the router knows of the world: table, keys, revocations, cards. Read without locks, replaced whole.
+//! What the router knows of the world: table, keys, revocations, cards, names. Read without locks, replaced whole.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use crate::cards::Cards;
 use crate::fairness::Shares;
 use crate::metrics::{FeedLabel, Metrics};
+use crate::names::Names;
 use crate::revoked::Revoked;
 use crate::shelf::{Found, Kind, Shelf};
 use crate::table::View;
@@ -25,6 +26,7 @@ pub struct Knowledge {
     keys: ArcSwapOption<Keys>,
     revoked: ArcSwap<Revoked>,
     cards: ArcSwap<Cards>,
+    names: ArcSwap<Names>,
     shares: ArcSwap<Shares>,
     table_moved: watch::Sender<u64>,
     keys_moved: watch::Sender<u64>,
@@ -45,6 +47,7 @@ pub struct Shelves {
     pub keys: Shelf,
     pub revocations: Shelf,
     pub cards: Shelf,
+    pub names: Shelf,
 }
 
 /// Seconds since 1970.
@@ -62,15 +65,18 @@ impl Knowledge {
             keys: Shelf::new(data_dir, Kind::Keys)?,
             revocations: Shelf::new(data_dir, Kind::Revocations)?,
             cards: Shelf::new(data_dir, Kind::Cards)?,
+            names: Shelf::new(data_dir, Kind::Names)?,
         };
         let view = shelves.routing.newest(|version, bytes| View::read(version, bytes).map_err(|e| e.to_string()))?;
         let keys = shelves.keys.newest(|_, bytes| Keys::read(&bytes).map_err(|e| e.to_string()))?;
         let revoked = shelves.revocations.newest(|_, bytes| Revoked::read(&bytes))?;
         let cards = shelves.cards.newest(|_, bytes| Cards::read(&bytes))?;
+        let names = shelves.names.newest(|_, bytes| Names::read(&bytes))?;
         let view = report("routing", view, &metrics).unwrap_or_default();
         let keys = report("keys", keys, &metrics).map(Arc::new);
         let revoked = report("revocations", revoked, &metrics).unwrap_or_default();
         let cards = report("key_cards", cards, &metrics).unwrap_or_default();
+        let names = report("names", names, &metrics).unwrap_or_default();
         Ok(Self {
             table_moved: watch::channel(view.version()).0,
             keys_moved: watch::channel(0).0,
@@ -79,6 +85,7 @@ impl Knowledge {
             keys: ArcSwapOption::new(keys),
             revoked: ArcSwap::from_pointee(revoked),
             cards: ArcSwap::from_pointee(cards),
+            names: ArcSwap::from_pointee(names),
             shares: ArcSwap::default(),
             heard: AtomicI64::new(0),
             keys_wanted: Notify::new(),
@@ -123,6 +130,15 @@ impl Knowledge {
         let seq = cards.seq;
         self.cards.store(Arc::new(cards));
         self.cards_moved.send_replace(seq);
+    }
+
+    /// Where the names of cells lead.
+    pub fn names(&self) -> Arc<Names> {
+        self.names.load_full()
+    }
+
+    pub fn replace_names(&self, names: Names) {
+        self.names.store(Arc::new(names));
     }
 
     /// Follows the cards: moves when there are newer ones.

@@ -1,6 +1,6 @@
 //! The door: finds a request's tenant, checks its token and passes it on to the tenant's cell.
 //!
-//! The core (`table`, `fairness`, `token`, `cards`, `retries`, `revoked`, `decision`, `headers`, `framing`, `problem`, `target`) is pure: no
+//! The core (`table`, `fairness`, `token`, `cards`, `names` but for its resolver, `retries`, `revoked`, `decision`, `headers`, `framing`, `problem`, `target`) is pure: no
 //! input or output, the clock is a parameter. pingora stands at the rim (`proxy`, `connection`,
 //! `listen`), TLS in one module. The global plane is never asked on a request's path.
 
@@ -20,6 +20,7 @@ pub mod knowledge;
 pub mod lately;
 pub mod listen;
 pub mod metrics;
+pub mod names;
 pub mod problem;
 pub mod proxy;
 pub mod retries;

@@ -19,6 +19,7 @@ use crate::handover::{Handover, HandoverError, Predecessor, Sockets};
 use crate::knowledge::Knowledge;
 use crate::listen::{Doors, ListenError, server_conf, socket};
 use crate::metrics::Metrics;
+use crate::names::Resolving;
 use crate::proxy::{Arrivals, Peers, Shared, WaitingRoom, handshake};
 use crate::retries::Retries;
 use crate::shutdown::Drain;
@@ -45,6 +46,8 @@ pub enum StartError {
     Handover(#[from] HandoverError),
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    #[error("name servers: {0}")]
+    Names(std::io::Error),
     #[error("cannot start the access log: {0}")]
     Log(std::io::Error),
 }
@@ -147,7 +150,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
     };
     server.add_service(background_service("handover", handover));
     let source = Arc::new(Source::new(&config, &identity)?);
-    let feeds = Feeds { knowledge, source, config: config.clone(), ledger, begun, router };
+    let resolving = Resolving::new(knowledge.clone(), &config.discovery).map_err(StartError::Names)?;
+    let feeds = Feeds { knowledge, source, config: config.clone(), ledger, begun, router, resolving };
     server.add_service(background_service("feeds", feeds));
 
     let drain = Drain { closing, taken: given, in_flight, deadline: Duration::from_secs(config.drain_seconds) };

@@ -24,6 +24,7 @@ pub enum Kind {
     Keys,
     Revocations,
     Cards,
+    Names,
 }
 
 impl Kind {
@@ -33,6 +34,7 @@ impl Kind {
             Kind::Keys => 2,
             Kind::Revocations => 3,
             Kind::Cards => 4,
+            Kind::Names => 5,
         }
     }
 
@@ -42,6 +44,7 @@ impl Kind {
             Kind::Keys => "keys",
             Kind::Revocations => "revocations",
             Kind::Cards => "key-cards",
+            Kind::Names => "names",
         }
     }
 
@@ -49,7 +52,7 @@ impl Kind {
     fn format(self) -> u16 {
         match self {
             Kind::Routing => 2,
-            Kind::Keys | Kind::Revocations | Kind::Cards => 1,
+            Kind::Keys | Kind::Revocations | Kind::Cards | Kind::Names => 1,
         }
     }
 
@@ -58,6 +61,7 @@ impl Kind {
         match self {
             Kind::Routing => 1024 * 1024 * 1024,
             Kind::Keys => 1024 * 1024,
+            Kind::Names => 16 * 1024 * 1024,
             Kind::Revocations => 64 * 1024 * 1024,
             Kind::Cards => 512 * 1024 * 1024,
         }

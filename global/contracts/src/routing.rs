@@ -20,13 +20,14 @@ pub struct Route {
     pub tier: TierId,
 }
 
-/// Where a cell listens. Addresses are IP literals: a router never resolves a name for a cell here.
+/// Where a cell listens. A name is followed by each router on its own; what it leads to is served on when it is not
+/// answered any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CellEndpoint {
     pub cell: CellId,
-    /// `ip:port` of the gateway.
+    /// `ip:port` or `name:port` of the gateway.
     pub http: String,
-    /// `ip:port` of the SQL edge.
+    /// `ip:port` or `name:port` of the SQL edge.
     pub flight: String,
 }
 

@@ -41,8 +41,9 @@ impl Movers {
         };
         let found = found.await.map_err(|error| Refused(error.to_string()))?;
         let found = found.ok_or_else(|| Refused("the cell is not registered".to_owned()))?;
-        let address: SocketAddr = found.http.parse().map_err(|_| Refused("the cell has no address".to_owned()))?;
-        Ok(address.ip())
+        let nowhere = || Refused("the cell has no address".to_owned());
+        let mut found = tokio::net::lookup_host(&*found.http).await.map_err(|_| nowhere())?;
+        found.next().map(|address| address.ip()).ok_or_else(nowhere)
     }
 
     async fn client(&self, cell: &CellId) -> Result<PeerHttp, Refused> {

@@ -11,7 +11,7 @@ use contracts::{CellId, Generation, TenantId, key_cards};
 use crate::cards::Cards;
 use crate::fairness::{Allowance, Over};
 use crate::revoked::Revoked;
-use crate::table::{Entrance, Seat, Surface, View};
+use crate::table::{Gate, Seat, Surface, View};
 use crate::target::{PathKind, host_of, is_address, judge_path};
 use crate::token::{Check, Keys, TokenError, verify, verify_key};
 
@@ -99,7 +99,7 @@ pub struct Placement {
     pub tenant: TenantId,
     pub cell: CellId,
     pub generation: Generation,
-    pub entrance: Entrance,
+    pub gate: Gate,
     pub by: By,
     /// What its tier allows it; `None` where this router's own default holds.
     pub allowance: Option<Allowance>,
@@ -230,8 +230,8 @@ fn bearer(header: &[u8]) -> Option<&str> {
 
 /// Where a tenant's seat is entered.
 pub fn place(seat: Seat<'_>, surface: Surface, by: By, view: &View) -> Result<Placement, Refusal> {
-    let entrance = view.entrance(seat.cell, surface).ok_or(Refusal::CellUnavailable)?.clone();
+    let gate = view.gate(seat.cell, surface).ok_or(Refusal::CellUnavailable)?.clone();
     let tenant = TenantId::new(seat.tenant).map_err(|_| Refusal::UnknownTenant)?;
     let allowance = view.allowance(seat.tier);
-    Ok(Placement { tenant, cell: seat.cell.clone(), generation: seat.generation, entrance, by, allowance, card: None })
+    Ok(Placement { tenant, cell: seat.cell.clone(), generation: seat.generation, gate, by, allowance, card: None })
 }

@@ -3,6 +3,7 @@ use contracts::routing::{CellEndpoint, Route, Table};
 use contracts::{Claims, TierId};
 
 use super::*;
+use crate::table::At;
 use crate::token::tests::{NOW, claims, keys, sign};
 
 struct World {
@@ -57,7 +58,10 @@ fn ask(world: &World, facts: Facts<'_>) -> String {
     let World { view, keys, revoked, cards, rules } = world;
     match decide(facts, Known { view, keys: Some(keys), revoked, cards, rules }) {
         Ok(Destination::Global) => "global".into(),
-        Ok(Destination::Cell(p)) => format!("{}@{} {} by {:?}", p.tenant, p.cell, p.entrance.address, p.by),
+        Ok(Destination::Cell(p)) => {
+            let At::Address(address) = p.gate.at else { panic!("a name") };
+            format!("{}@{} {address} by {:?}", p.tenant, p.cell, p.by)
+        }
         Err(refusal) => format!("{refusal:?}"),
     }
 }

@@ -1,4 +1,5 @@
-//! The feeds of the global plane: routing, keys, revocations, cards of API keys, shares of limits. Each is followed by a task of its
+//! The feeds of the global plane: routing, keys, revocations, cards of API keys, shares of limits; and what the name
+//! service says of cells. Each is followed by a task of its
 //! own that never gives up; while a feed is gone, what is known stays and is served.
 
 mod cards;
@@ -22,6 +23,7 @@ use crate::config::Config;
 use crate::fairness::Ledger;
 use crate::knowledge::Knowledge;
 use crate::metrics::{FeedLabel, Metrics};
+use crate::names::Resolving;
 use crate::tls::{Identity, TlsError};
 
 pub use shares::own_id;
@@ -184,7 +186,7 @@ pub struct Complaint(Option<(String, Instant)>);
 impl Complaint {
     const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-    fn about(&mut self, feed: &'static str, error: &FeedError) {
+    pub(crate) fn about(&mut self, feed: &'static str, error: impl std::fmt::Display) {
         let text = error.to_string();
         let said = self.0.as_ref().is_some_and(|(last, at)| *last == text && at.elapsed() < Self::AGAIN_AFTER);
         if !said {
@@ -193,7 +195,7 @@ impl Complaint {
         }
     }
 
-    fn over(&mut self, feed: &'static str) {
+    pub(crate) fn over(&mut self, feed: &'static str) {
         if self.0.take().is_some() {
             tracing::info!(feed, "feed back");
         }
@@ -210,6 +212,7 @@ pub struct Feeds {
     pub begun: Instant,
     /// This router's own id.
     pub router: Uuid,
+    pub resolving: Resolving,
 }
 
 #[async_trait]
@@ -218,6 +221,7 @@ impl BackgroundService for Feeds {
         let routing = routing::Routing::new(self);
         let keys = keys::KeySets::new(self);
         let revocations = revocations::Revocations::new(self);
+        let resolving = self.resolving.clone();
         let cards = cards::KeyCards::new(self);
         let sharing = shares::Sharing::new(self);
         let metrics = &self.knowledge.metrics;
@@ -227,6 +231,7 @@ impl BackgroundService for Feeds {
             () = forever("revocations", metrics, move || { let feed = revocations.clone(); async move { feed.follow().await } }) => {}
             () = forever("key_cards", metrics, move || { let feed = cards.clone(); async move { feed.follow().await } }) => {}
             () = forever("shares", metrics, move || { let feed = sharing.clone(); async move { feed.follow().await } }) => {}
+            () = forever("names", metrics, move || { let names = resolving.clone(); async move { names.follow().await } }) => {}
             _ = shutdown.changed() => {}
         }
     }
@@ -249,7 +254,7 @@ where
 
 /// Puts a snapshot on its shelf off the runtime's threads. A disk that fails is reported; serving
 /// goes on from memory.
-async fn keep(shelf: &crate::shelf::Shelf, version: u64, payload: impl AsRef<[u8]> + Send + 'static) {
+pub(crate) async fn keep(shelf: &crate::shelf::Shelf, version: u64, payload: impl AsRef<[u8]> + Send + 'static) {
     let shelf = shelf.clone();
     match tokio::task::spawn_blocking(move || shelf.put(version, payload.as_ref())).await {
         Ok(Ok(())) => {}

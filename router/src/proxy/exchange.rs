@@ -12,6 +12,7 @@ use pingora::proxy::Session;
 use crate::decision::{Destination, Door, Placement, Refusal};
 use crate::fairness::Leave;
 use crate::shutdown::{Busy, InFlight};
+use crate::table::Entrance;
 
 /// What is remembered of a request from hook to hook.
 pub struct Exchange {
@@ -26,6 +27,10 @@ pub struct Exchange {
     /// The caller reads gRPC statuses.
     pub grpc: bool,
     pub destination: Option<Destination>,
+    /// Which of its cell's addresses is its own, where there are several.
+    pub turn: usize,
+    /// Where the present try enters it.
+    pub entrance: Option<Entrance>,
     pub refusal: Option<Refusal>,
     /// Tries to reach the cell, the present one included.
     pub attempts: u8,
@@ -63,6 +68,8 @@ impl Exchange {
             host: String::new(),
             grpc: false,
             destination: None,
+            turn: rand::random_range(0..usize::MAX),
+            entrance: None,
             refusal: None,
             attempts: 0,
             misdirected: None,

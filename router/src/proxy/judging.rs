@@ -8,6 +8,7 @@ use pingora::proxy::Session;
 use super::exchange::{self, Exchange};
 use super::{Proxy, Shared};
 use crate::decision::{Destination, Known, Placement, Refusal, decide, place};
+use crate::table::Entrance;
 use crate::token::TokenError;
 
 /// Wait before a cell that does not know its tenant yet is asked again.
@@ -21,6 +22,19 @@ impl Proxy {
         let (view, keys, revoked, cards) = (knowledge.view(), knowledge.keys(), knowledge.revoked(), knowledge.cards());
         let known = Known { view: &view, keys: keys.as_deref(), revoked: &revoked, cards: &cards, rules };
         decide(exchange::facts(session, self.door, repaired), known)
+    }
+
+    /// Where the next try enters its destination; `None` while its name leads nowhere yet.
+    pub(super) fn entrance(&self, exchange: &Exchange) -> Option<Entrance> {
+        let Shared { knowledge, peers, waiting, .. } = &*self.shared;
+        match exchange.destination.as_ref()? {
+            Destination::Global => Some(peers.global.clone()),
+            Destination::Cell(Placement { gate, .. }) => {
+                // Requests take turns; the second try of one begins where its first did.
+                let turn = exchange.turn;
+                knowledge.names().entrance(gate, turn, |address| waiting.is_away(address))
+            }
+        }
     }
 
     /// Decides; a token signed with a key not seen yet, or before any, gets a second look.

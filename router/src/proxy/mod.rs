@@ -151,9 +151,12 @@ impl ProxyHttp for Proxy {
         } else if exchange.connect_retry_used && exchange.waits.is_none() {
             tokio::time::sleep(CONNECT_PAUSE).await;
         }
-        let Some(destination) = &exchange.destination else { return Err(Error::new(ErrorType::InternalError)) };
+        let Some(entrance) = self.entrance(exchange) else {
+            exchange.refusal = Some(Refusal::CellUnavailable);
+            return Err(Error::new(REFUSED));
+        };
         let Shared { peers, waiting, retries, .. } = &*self.shared;
-        let entrance = peers.entrance(destination);
+        let entrance = exchange.entrance.insert(entrance);
         if exchange.attempts == 1 {
             retries.earn(entrance.key);
         }
@@ -168,7 +171,7 @@ impl ProxyHttp for Proxy {
                 return Err(Error::explain(ErrorType::ConnectRefused, "the cell is away").into_up());
             }
         }
-        Ok(Box::new(peers.peer(destination)))
+        Ok(Box::new(peers.peer(entrance)))
     }
 
     async fn upstream_request_filter(

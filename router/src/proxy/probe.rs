@@ -21,7 +21,7 @@ pub fn handshake(config: ClientConfig) -> Probe {
     Box::new(move |entrance| {
         let tls = tls.clone();
         Box::pin(async move {
-            let Ok(name) = ServerName::try_from(entrance.name) else { return false };
+            let Ok(name) = ServerName::try_from(entrance.name.to_string()) else { return false };
             let Ok(stream) = TcpStream::connect(entrance.address).await else { return false };
             tls.connect(name, stream).await.is_ok()
         })

@@ -15,6 +15,9 @@ impl Proxy {
     /// After a connection did not come about.
     pub(super) fn connects_again(&self, exchange: &mut Exchange, error: &Error) -> bool {
         if *error.etype() == ErrorType::ConnectRefused {
+            if self.has_another_way(exchange) {
+                return self.connection_once_more(exchange, "refused");
+            }
             // A wait, not a try: it adds nothing to what the cell has to bear.
             let due = exchange.waits.is_none();
             if due {
@@ -24,13 +27,24 @@ impl Proxy {
             return due;
         }
         if SILENT.contains(error.etype()) {
-            if let Some(destination) = &exchange.destination {
-                self.shared.waiting.missed(self.shared.peers.entrance(destination));
+            if let Some(entrance) = &exchange.entrance {
+                self.shared.waiting.missed(entrance);
             }
             // A second wait as long as the first would only double the caller's.
-            return false;
+            return self.has_another_way(exchange) && self.connection_once_more(exchange, "connect");
         }
         self.connection_once_more(exchange, "connect")
+    }
+
+    /// Whether the cell has an address at which somebody may answer. The one that did not is watched, and passed over
+    /// until it does.
+    fn has_another_way(&self, exchange: &Exchange) -> bool {
+        let (Some(placement), Some(entrance)) = (exchange.placement(), &exchange.entrance) else { return false };
+        if self.shared.knowledge.names().count(&placement.gate) < 2 {
+            return false;
+        }
+        self.shared.waiting.missed(entrance);
+        self.entrance(exchange).is_some_and(|next| !self.shared.waiting.is_away(next.address))
     }
 
     /// After a connection broke, or the cell refused the placement.
@@ -68,8 +82,8 @@ impl Proxy {
 
     /// Takes what one more try costs from what the cell's may cost.
     fn affordable(&self, exchange: &Exchange) -> bool {
-        let Some(destination) = &exchange.destination else { return false };
-        let given = self.shared.retries.take(self.shared.peers.entrance(destination).key, self.shared.now());
+        let Some(entrance) = &exchange.entrance else { return false };
+        let given = self.shared.retries.take(entrance.key, self.shared.now());
         if !given {
             self.shared.knowledge.metrics.retries_denied.inc();
         }

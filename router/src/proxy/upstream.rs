@@ -16,7 +16,6 @@ use pingora::{Error, ErrorType};
 
 use super::exchange::Exchange;
 use crate::config::Limits;
-use crate::decision::Destination;
 use crate::headers;
 use crate::table::Entrance;
 
@@ -41,26 +40,18 @@ pub struct Peers {
 
 impl Peers {
     pub fn new(key: Arc<CertKey>, limits: &Limits, global: SocketAddr) -> Self {
-        let global = Entrance::new(global, crate::feed::GLOBAL_NAME.into());
+        let global = Entrance::new(global, crate::feed::GLOBAL_NAME);
         let mut pattern = HttpPeer::new(global.address, true, String::new());
         pattern.client_cert_key = Some(key);
         pattern.options = options(limits);
         Self { pattern, global }
     }
 
-    pub fn entrance<'a>(&'a self, destination: &'a Destination) -> &'a Entrance {
-        match destination {
-            Destination::Cell(placement) => &placement.entrance,
-            Destination::Global => &self.global,
-        }
-    }
-
-    /// The peer of a destination. Pools are kept apart by the peer's name, which holds the cell's.
-    pub fn peer(&self, destination: &Destination) -> HttpPeer {
-        let entrance = self.entrance(destination);
+    /// The peer at an entrance. Pools are kept apart by the peer's name, which holds the cell's.
+    pub fn peer(&self, entrance: &Entrance) -> HttpPeer {
         let mut peer = self.pattern.clone();
         peer._address = PeerAddress::Inet(entrance.address);
-        peer.sni.clone_from(&entrance.name);
+        peer.sni = entrance.name.to_string();
         peer.group_key = entrance.key;
         peer
     }

@@ -111,7 +111,7 @@ mod tests {
     /// An address where nobody listens.
     fn refusing() -> Entrance {
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        Entrance::new(address, "nobody".to_owned())
+        Entrance::new(address, "nobody")
     }
 
     /// Content with a connection.

@@ -5,6 +5,7 @@
 
 mod changes;
 mod follower;
+mod gate;
 mod hash;
 mod incoming;
 mod pack;
@@ -12,7 +13,6 @@ mod packed;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,6 +23,7 @@ use contracts::{CellId, Generation, TenantId, TierId};
 
 use crate::fairness::Allowance;
 pub use follower::{Follower, StepError};
+pub use gate::{At, Entrance, Gate};
 pub use incoming::Ending;
 use pack::Packing;
 use packed::{Housing, Packed, Record};
@@ -32,7 +33,7 @@ use packed::{Housing, Packed, Record};
 pub enum TableError {
     #[error(transparent)]
     Rule(#[from] ApplyError),
-    #[error("cell {0} has an address that is not ip:port")]
+    #[error("cell {0} has an address that is neither ip:port nor name:port")]
     Address(CellId),
     #[error("{0:?} is not a host in canonical form")]
     Host(String),
@@ -40,23 +41,6 @@ pub enum TableError {
     Shape(String),
     #[error("there is no memory for it: {0}")]
     Memory(String),
-}
-
-/// Where a cell listens, and the name its certificate must carry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entrance {
-    pub address: SocketAddr,
-    pub name: String,
-    /// Of the name: keeps apart what is kept for each cell.
-    pub key: u64,
-}
-
-impl Entrance {
-    pub fn new(address: SocketAddr, name: String) -> Self {
-        let hash = blake3::hash(name.as_bytes());
-        let key = hash.as_bytes().first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        Self { address, name, key }
-    }
 }
 
 /// The surface of a cell a request goes to.
@@ -78,8 +62,8 @@ pub struct Seat<'a> {
 #[derive(Debug, Clone)]
 struct Cell {
     endpoint: CellEndpoint,
-    http: Entrance,
-    flight: Entrance,
+    http: Gate,
+    flight: Gate,
     tenants: u64,
 }
 
@@ -102,11 +86,11 @@ pub struct View {
 
 impl Cell {
     fn new(endpoint: CellEndpoint, tenants: u64) -> Result<Self, TableError> {
-        let entrance = |address: &str, service: &str| {
-            let address = address.parse().map_err(|_| TableError::Address(endpoint.cell.clone()))?;
-            Ok::<_, TableError>(Entrance::new(address, format!("{service}.{}.cytoplane.internal", endpoint.cell)))
+        let gate = |at: &str, service: &str| {
+            let at = At::parse(at).ok_or_else(|| TableError::Address(endpoint.cell.clone()))?;
+            Ok::<_, TableError>(Gate::new(at, format!("{service}.{}.cytoplane.internal", endpoint.cell)))
         };
-        let (http, flight) = (entrance(&endpoint.http, GATEWAY)?, entrance(&endpoint.flight, SQL_BI_GATEWAY)?);
+        let (http, flight) = (gate(&endpoint.http, GATEWAY)?, gate(&endpoint.flight, SQL_BI_GATEWAY)?);
         Ok(Self { endpoint, http, flight, tenants })
     }
 }
@@ -226,10 +210,19 @@ impl View {
         }
     }
 
-    pub fn entrance(&self, cell: &CellId, surface: Surface) -> Option<&Entrance> {
+    pub fn gate(&self, cell: &CellId, surface: Surface) -> Option<&Gate> {
         self.cells.get(cell).map(|cell| match surface {
             Surface::Http => &cell.http,
             Surface::Flight => &cell.flight,
+        })
+    }
+
+    /// Names at which cells listen.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        let gates = self.cells.values().flat_map(|cell| [&cell.http, &cell.flight]);
+        gates.filter_map(|gate| match &gate.at {
+            At::Name(name, _) => Some(name),
+            At::Address(_) => None,
         })
     }
 

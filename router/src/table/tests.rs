@@ -61,10 +61,15 @@ fn view() -> View {
 fn a_host_leads_to_its_cells_pinned_entrance() {
     let view = view();
     let found = view.by_host("globex.localhost").unwrap();
-    let entrance = view.entrance(found.cell, Surface::Flight).unwrap();
+    let entered = |surface| {
+        let gate = view.gate(found.cell, surface).unwrap();
+        let super::At::Address(address) = gate.at else { panic!("a name") };
+        gate.entrance(address)
+    };
+    let entrance = entered(Surface::Flight);
     assert_eq!(entrance.address, "127.0.2.2:50133".parse().unwrap());
-    assert_eq!(entrance.name, "sql-bi-gateway.dedicated-1.cytoplane.internal");
-    assert_eq!(view.entrance(found.cell, Surface::Http).unwrap().name, "gateway.dedicated-1.cytoplane.internal");
+    assert_eq!(&*entrance.name, "sql-bi-gateway.dedicated-1.cytoplane.internal");
+    assert_eq!(&*entered(Surface::Http).name, "gateway.dedicated-1.cytoplane.internal");
     assert!(view.by_host("nobody.localhost").is_none());
 }
 
@@ -119,7 +124,7 @@ fn an_older_or_emptied_snapshot_is_refused() {
 fn a_table_with_an_address_or_host_that_is_none_is_refused() {
     let good = table(&view());
     let mut address = good.clone();
-    address.cells.get_mut(&CellId::new("shared-1").unwrap()).unwrap().http = "shared-1:8080".into();
+    address.cells.get_mut(&CellId::new("shared-1").unwrap()).unwrap().http = "shared-1:0".into();
     assert!(matches!(read(&address), Err(StepError::Refused(TableError::Address(_)))));
     let mut host = good.clone();
     host.routes.get_mut(&TenantId::new("acme").unwrap()).unwrap().hosts = vec!["ACME.localhost".into()];

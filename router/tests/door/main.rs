@@ -9,6 +9,7 @@ mod hostile;
 mod keys;
 mod limits;
 mod moves;
+mod names;
 mod peer;
 mod places;
 mod restarts;

@@ -69,7 +69,8 @@ pub struct CreateApiKey {
 pub struct ApiKeyCreated {
     #[serde(flatten)]
     key: ApiKeyView,
-    /// Shown only here. Used as `client_secret`, with the subject as `client_id`.
+    /// Shown only here. Exchanged for tokens as `client_secret`, with the subject as `client_id`; a key of one tenant is
+    /// good as a bearer token itself too.
     secret: String,
 }
 

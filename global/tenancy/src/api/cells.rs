@@ -19,10 +19,10 @@ use crate::store::cells::CellStatus;
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PutCell {
-    /// `ip:port` of the gateway.
+    /// `ip:port` or `name:port` of the gateway.
     #[schema(example = "127.0.2.1:8080")]
     http: String,
-    /// `ip:port` of the SQL edge.
+    /// `ip:port` or `name:port` of the SQL edge.
     #[schema(example = "127.0.2.1:50133")]
     flight: String,
     kind: CellKind,

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::host;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CellKind {
@@ -127,9 +129,14 @@ pub fn choose<'a>(cells: &'a [Candidate], wish: &Wish<'_>) -> Result<&'a Candida
     cell.refuses(wish).map_or(Ok(cell), Err)
 }
 
-/// `ip:port`; names are refused, because a router never resolves one for a cell.
+/// `ip:port`, or `name:port` with a lower-case DNS name.
 pub fn is_endpoint(text: &str) -> bool {
-    text.parse::<SocketAddr>().is_ok_and(|a| a.port() != 0 && !a.ip().is_unspecified())
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return address.port() != 0 && !address.ip().is_unspecified();
+    }
+    let Some((name, port)) = text.rsplit_once(':') else { return false };
+    let is_name = !name.starts_with('*') && host::normalise(name).as_deref() == Some(name);
+    is_name && port.parse::<u16>().is_ok_and(|port| port != 0)
 }
 
 #[cfg(test)]
@@ -205,9 +212,21 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_is_an_address_and_a_port() {
+    fn an_endpoint_is_an_address_or_a_name_and_a_port() {
         assert!(is_endpoint("127.0.2.1:8080") && is_endpoint("[::1]:8080"));
-        for bad in ["localhost:8080", "127.0.2.1", "127.0.2.1:0", "0.0.0.0:80", ""] {
+        assert!(is_endpoint("gateway.shared-1.svc.cluster.local:8080"));
+        for bad in [
+            "localhost:8080",
+            "Gate.way:80",
+            "*.gate.way:80",
+            "gate.way:0",
+            "gate.way",
+            "gate.way:65536",
+            "127.0.2.1",
+            "127.0.2.1:0",
+            "0.0.0.0:80",
+            "",
+        ] {
             assert!(!is_endpoint(bad), "{bad}");
         }
     }
