@@ -95,6 +95,15 @@ impl Fault for DatabaseError {
     }
 }
 
+/// Begins a transaction. A caller that is cancelled while it waits leaves none open: sqlx does not end one whose `begin`
+/// it was never told of, and the connection's next user would work inside of it, with nobody to commit. So the
+/// beginning has a task of its own, which comes to its end in any case.
+pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin().await });
+    begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+}
+
 /// Whether the newest migration of this build has been applied.
 pub async fn is_current(pool: &PgPool, migrator: &Migrator) -> Result<bool, DatabaseError> {
     let newest = migrator.iter().map(|m| m.version).max().unwrap_or(0);
@@ -187,7 +196,7 @@ impl Database {
 
     /// Begins a transaction that sees the tenant's rows as they are at this moment, and changes nothing.
     pub(crate) async fn begin_moment(&self, tenant: &TenantId) -> Result<Tx, DatabaseError> {
-        let mut inner = self.pool.begin().await?;
+        let mut inner = begin(&self.pool).await?;
         sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *inner).await?;
         let mut tx = Tx { inner };
         narrow(&mut tx, tenant.as_str()).await?;
@@ -200,7 +209,7 @@ impl Database {
     }
 
     async fn begin_as(&self, tenant: &str) -> Result<Tx, DatabaseError> {
-        let mut tx = Tx { inner: self.pool.begin().await? };
+        let mut tx = Tx { inner: begin(&self.pool).await? };
         narrow(&mut tx, tenant).await?;
         Ok(tx)
     }

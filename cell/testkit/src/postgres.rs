@@ -112,6 +112,41 @@ mod tests {
         Ok(sqlx::query_scalar("select name from things").fetch_all(&mut *tx).await?)
     }
 
+    /// Whether a connection is outside of any transaction. One message, so that only what was begun before is older.
+    async fn is_free(connection: &mut sqlx::PgConnection) -> anyhow::Result<bool> {
+        let row = sqlx::raw_sql("select now() = statement_timestamp()").fetch_one(connection).await?;
+        Ok(sqlx::Row::try_get(&row, 0)?)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_gives_up_while_a_transaction_begins_leaves_none_open() -> anyhow::Result<()> {
+        let database = database(&migrator()).await?;
+        let pool = database.pool();
+        let mut given_up = 0;
+        for polls in (1..3_000).step_by(5) {
+            let mut begun = Box::pin(kit::database::begin(pool));
+            let mut is_begun = false;
+            for _ in 0..polls {
+                is_begun = futures::poll!(&mut begun).is_ready();
+                if is_begun {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            given_up += usize::from(!is_begun);
+            drop(begun);
+            let mut all = Vec::new();
+            for _ in 0..pool.options().get_max_connections() {
+                all.push(pool.acquire().await?);
+            }
+            for connection in &mut all {
+                assert!(is_free(connection).await?, "after {polls} polls");
+            }
+        }
+        assert!(given_up > 100, "{given_up} of 600 were given up");
+        Ok(())
+    }
+
     #[tokio::test]
     async fn every_test_has_a_database_of_its_own_and_every_tenant_its_rows() -> anyhow::Result<()> {
         let (first, second) = (database(&migrator()).await?, database(&migrator()).await?);

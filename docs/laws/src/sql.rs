@@ -26,6 +26,23 @@ fn services_write_sql_only_in_their_store() {
 }
 
 #[test]
+fn a_transaction_is_begun_by_the_kit() {
+    let mut findings = Vec::new();
+    for path in files("", &["rs"]) {
+        let name = relative(&path);
+        if name == "cell/kit/src/database.rs" || name.starts_with("docs/laws/") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let begins = |line: &str| line.contains("pool.begin()") || line.contains("pool().begin()");
+        findings.extend(
+            text.lines().enumerate().filter(|(_, line)| begins(line)).map(|(n, _)| format!("{name}:{}", n + 1)),
+        );
+    }
+    none("kit::database::begin begins transactions: sqlx's own leaves one open when its caller is cancelled", findings);
+}
+
+#[test]
 fn every_tenant_table_is_under_forced_row_security() {
     let mut findings = Vec::new();
     let mut tables = 0;

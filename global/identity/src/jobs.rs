@@ -28,7 +28,7 @@ pub async fn rotate(identity: &Identity) -> Result<(), Error> {
         publish: seconds(settings.publish_seconds),
         retire: seconds(settings.retire_seconds()),
     };
-    let mut db = identity.0.pool.begin().await?;
+    let mut db = kit::database::begin(&identity.0.pool).await?;
     keys::lock(&mut db).await?;
     let mut stored = keys::all(&mut db).await?;
     let now = ops::now();

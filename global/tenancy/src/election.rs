@@ -68,7 +68,7 @@ impl Election {
     /// A transaction that may change placements: it holds the writer's row to its end.
     pub async fn begin(&self, pool: &PgPool) -> Result<PgTransaction<'static>, Error> {
         let term = self.term().ok_or(Error::NotWriter)?;
-        let mut transaction = pool.begin().await?;
+        let mut transaction = kit::database::begin(pool).await?;
         writer::fence(&mut transaction, term).await?;
         Ok(transaction)
     }

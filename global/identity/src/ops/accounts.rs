@@ -66,7 +66,7 @@ pub async fn create_user(identity: &Identity, caller: &Caller, new: NewUser) -> 
     password::check(&new.password, &email)?;
     let hash = identity.0.hashing.hash(new.password).await?;
     let subject = fresh(SubjectKind::User, new.organisation, name, new.role, Some(email));
-    let mut db = identity.0.pool.begin().await?;
+    let mut db = kit::database::begin(&identity.0.pool).await?;
     subjects::insert(&mut db, &subject, Some(&hash)).await?;
     db.commit().await?;
     Ok(subject)
@@ -82,7 +82,7 @@ pub async fn create_service_account(
 ) -> Result<(Subject, String), Error> {
     may_create(identity, caller, organisation.as_deref(), role).await?;
     let subject = fresh(SubjectKind::ServiceAccount, organisation, check_name(name)?, role, None);
-    let mut db = identity.0.pool.begin().await?;
+    let mut db = kit::database::begin(&identity.0.pool).await?;
     subjects::insert(&mut db, &subject, None).await?;
     let (_, secret) = api_keys::add(&mut db, identity, NewKey::unlimited(subject.id, "first")).await?;
     db.commit().await?;
@@ -167,7 +167,7 @@ pub async fn edit(
     let name = edit.name.as_deref().map(check_name).transpose()?;
     let ends_sessions = password_hash.is_some() || edit.role.is_some() || edit.state.is_some();
     let change = Change { name, role: edit.role, state: edit.state, password_hash };
-    let mut db = identity.0.pool.begin().await?;
+    let mut db = kit::database::begin(&identity.0.pool).await?;
     let others = subjects::other_platform_admins(&mut db, id).await?;
     subjects::lock(&mut db, id).await?;
     // Hashing took its time: the account may have got more rights than the caller could give.
@@ -188,7 +188,7 @@ pub async fn edit(
 
 pub async fn delete(identity: &Identity, caller: &Caller, kind: SubjectKind, id: Uuid) -> Result<(), Error> {
     let now = ops::now();
-    let mut db = identity.0.pool.begin().await?;
+    let mut db = kit::database::begin(&identity.0.pool).await?;
     let others = subjects::other_platform_admins(&mut db, id).await?;
     subjects::lock(&mut db, id).await?;
     let subject = administered(&mut db, caller, id).await?;

@@ -60,7 +60,7 @@ pub async fn create(identity: &Identity, caller: &Caller, mut new: NewKey) -> Re
         return Err(Error::Invalid("expiresInDays is between 1 and 3660"));
     }
     new.days = Some(days);
-    let mut db = identity.0.pool.begin().await?;
+    let mut db = kit::database::begin(&identity.0.pool).await?;
     allowed(&mut db, caller, new.subject).await?;
     let made = add(&mut db, identity, new).await?;
     db.commit().await?;
@@ -89,7 +89,7 @@ pub async fn list(
 /// The key stops at once, and so do the tokens that were minted from it.
 pub async fn revoke(identity: &Identity, caller: &Caller, id: Uuid) -> Result<(), Error> {
     let now = ops::now();
-    let mut db = identity.0.pool.begin().await?;
+    let mut db = kit::database::begin(&identity.0.pool).await?;
     let key = api_keys::find(&mut db, id).await?.ok_or(Error::NotFound("API key"))?;
     allowed(&mut db, caller, key.subject).await.map_err(|_| Error::NotFound("API key"))?;
     api_keys::revoke(&mut db, id, now).await?;

@@ -37,7 +37,7 @@ fn write(file: &Path, credential: &Credential<'_>) -> std::io::Result<()> {
 /// The file is written before the commit: a crash in between leaves a credential that does not
 /// work yet, and the next run replaces it. The other order could lose the only administrator.
 pub async fn administrator(identity: &Identity, file: &Path, reissue: bool) -> Result<bool, Error> {
-    let mut db = identity.0.pool.begin().await?;
+    let mut db = kit::database::begin(&identity.0.pool).await?;
     subjects::lock_bootstrap(&mut db).await?;
     let id = match subjects::platform_account(&mut db, NAME).await? {
         Some(_) if !reissue => return Ok(false),

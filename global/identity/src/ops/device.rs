@@ -40,7 +40,7 @@ pub async fn start(identity: &Identity, client: &str, wanted: &Wanted, address: 
         polled_at: None,
         expires_at: ops::now() + Duration::seconds(settings.device_seconds),
     };
-    let mut db = identity.0.pool.begin().await?;
+    let mut db = kit::database::begin(&identity.0.pool).await?;
     if devices::pending(&mut db).await? >= MAX_PENDING {
         return Err(Error::Busy);
     }
@@ -70,7 +70,7 @@ pub async fn decide(
     let subject = password::user(identity, email, password, address).await?;
     let decision = async {
         let code = read_user_code(typed_code).ok_or(Error::BadCredentials)?;
-        let mut db = identity.0.pool.begin().await?;
+        let mut db = kit::database::begin(&identity.0.pool).await?;
         let found =
             devices::decide(&mut db, &user_hash(identity, &code), approve.then_some(subject), ops::now()).await?;
         db.commit().await?;
@@ -93,7 +93,7 @@ pub enum Collected {
 pub async fn collect(identity: &Identity, device_code: &str) -> Result<Collected, Error> {
     let code = Opaque::parse(Purpose::Device, device_code).ok_or(Error::BadCredentials)?;
     let tenant = {
-        let mut db = identity.0.pool.begin().await?;
+        let mut db = kit::database::begin(&identity.0.pool).await?;
         let grant = devices::lock(&mut db, code.id).await?.ok_or(Error::BadCredentials)?;
         if !code.matches(&identity.0.pepper, &grant.device_hash) {
             return Err(Error::BadCredentials);
@@ -110,7 +110,7 @@ pub async fn collect(identity: &Identity, device_code: &str) -> Result<Collected
     };
     let tenant = tenant.map(contracts::TenantId::new).transpose().map_err(|_| Error::BadCredentials)?;
     let organisation = tokens::organisation_of(identity, tenant.as_ref()).await?;
-    let mut db = identity.0.pool.begin().await?;
+    let mut db = kit::database::begin(&identity.0.pool).await?;
     let grant = devices::lock(&mut db, code.id).await?.ok_or(Error::BadCredentials)?;
     let now = ops::now();
     let poll = decide_poll(grant.state(), grant.expires_at, grant.polled_at, grant.interval_s, now);

@@ -36,7 +36,7 @@ async fn make(identity: &Identity, due: &Due) -> Result<(), Error> {
     let tenant = TenantId::new(&*due.tenant).map_err(|_| Error::Broken("a stored tenant is not well formed"))?;
     let wanted = Wanted::new(Some(tenant), None);
     let organisation = organisation_of(identity, wanted.tenant.as_ref()).await?;
-    let mut db = identity.0.pool.begin().await?;
+    let mut db = kit::database::begin(&identity.0.pool).await?;
     let key = api_keys::hold(&mut db, due.key).await?.filter(|key| key.live(now)).ok_or(Error::BadCredentials)?;
     let authority = authority(&mut db, key.subject, &wanted, organisation, key.scopes.as_deref()).await?;
     let life = Duration::seconds(identity.0.settings.key_card_seconds);

@@ -34,7 +34,7 @@ pub async fn put(
 ) -> Result<Member, Error> {
     let organisation = administered(identity, caller, tenant).await?;
     let scopes = check_scopes(scopes).map_err(|_| Error::Scope)?;
-    let mut db = identity.0.pool.begin().await?;
+    let mut db = kit::database::begin(&identity.0.pool).await?;
     let account = subjects::find(&mut db, subject).await?;
     account.filter(|a| caller.administers(a.organisation.as_deref())).ok_or(Error::NotFound("account"))?;
     let before = members::upsert(&mut db, tenant.as_str(), subject, &organisation, &scopes).await?;
@@ -62,7 +62,7 @@ pub async fn list(
 pub async fn remove(identity: &Identity, caller: &Caller, tenant: &TenantId, subject: Uuid) -> Result<(), Error> {
     administered(identity, caller, tenant).await?;
     let now = ops::now();
-    let mut db = identity.0.pool.begin().await?;
+    let mut db = kit::database::begin(&identity.0.pool).await?;
     if !members::delete(&mut db, tenant.as_str(), subject).await? {
         return Err(Error::NotFound("member"));
     }

@@ -44,7 +44,7 @@ impl Throttle {
     /// Counts one more for every key.
     async fn failed(&self, identity: &Identity) -> Result<(), Error> {
         let now = ops::now();
-        let mut db = identity.0.pool.begin().await?;
+        let mut db = kit::database::begin(&identity.0.pool).await?;
         for (key, _) in &self.keys {
             failures::count(&mut db, key, now, now - self.window).await?;
         }

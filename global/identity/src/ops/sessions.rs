@@ -40,7 +40,7 @@ pub async fn list(
 /// Ends a session: one's own, or one of an account that the caller administers.
 pub async fn end(identity: &Identity, caller: &Caller, sid: Uuid) -> Result<(), Error> {
     let now = ops::now();
-    let mut db = identity.0.pool.begin().await?;
+    let mut db = kit::database::begin(&identity.0.pool).await?;
     let session = sessions::find(&mut db, sid).await?.ok_or(Error::NotFound("session"))?;
     if session.subject != caller.subject {
         accounts::administered(&mut db, caller, session.subject).await.map_err(|_| Error::NotFound("session"))?;
@@ -51,7 +51,7 @@ pub async fn end(identity: &Identity, caller: &Caller, sid: Uuid) -> Result<(), 
 
 /// RFC 7009: whoever holds a token may end its session. Anything else is quietly ignored.
 pub async fn revoke_token(identity: &Identity, token: &str) -> Result<(), Error> {
-    let mut db = identity.0.pool.begin().await?;
+    let mut db = kit::database::begin(&identity.0.pool).await?;
     let sid = match Opaque::parse(Purpose::Refresh, token) {
         Some(refresh) => sessions::find_refresh(&mut db, refresh.id)
             .await?

@@ -166,7 +166,7 @@ pub async fn by_password(
 ) -> Result<TokenGrant, Error> {
     let subject = password::user(identity, email, password, address).await?;
     let organisation = organisation_of(identity, wanted.tenant.as_ref()).await?;
-    let mut db = identity.0.pool.begin().await?;
+    let mut db = kit::database::begin(&identity.0.pool).await?;
     let grant = open_session(&mut db, identity, subject, "password", wanted, organisation).await?;
     db.commit().await?;
     Ok(grant)
@@ -199,7 +199,7 @@ async fn by_key(identity: &Identity, client_id: &str, secret: &str, mut wanted: 
         wanted.tenant = Some(bound);
     }
     let organisation = organisation_of(identity, wanted.tenant.as_ref()).await?;
-    let mut db = identity.0.pool.begin().await?;
+    let mut db = kit::database::begin(&identity.0.pool).await?;
     let key = api_keys::hold(&mut db, key.id).await?.filter(|key| key.live(now)).ok_or(Error::BadCredentials)?;
     let authority = authority(&mut db, client, &wanted, organisation, key.scopes.as_deref()).await?;
     let lives = Lives { now, lasting: now + Duration::seconds(identity.0.settings.token_seconds) };
@@ -259,7 +259,7 @@ pub async fn by_refresh(identity: &Identity, token: &str, mut wanted: Wanted) ->
         false => organisation_of(identity, wanted.tenant.as_ref()).await?,
     };
     let now = ops::now();
-    let mut db = identity.0.pool.begin().await?;
+    let mut db = kit::database::begin(&identity.0.pool).await?;
     let session = sessions::lock(&mut db, session.sid).await?.ok_or(Error::BadCredentials)?;
     let stored = sessions::find_refresh(&mut db, token.id).await?.ok_or(Error::BadCredentials)?;
     let age = SessionAge { expires_at: session.expires_at, revoked: session.revoked_at.is_some() };

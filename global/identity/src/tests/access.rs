@@ -148,7 +148,7 @@ async fn nobody_rises_by_an_account_with_more_rights() -> Done {
 async fn nobody_takes_over_an_account_that_rises_at_the_same_moment() -> Done {
     let identity = identity().await?;
     let ada = user(&identity, "ada@acme.example", "acme-corp", Role::Member).await?;
-    let mut rising = identity.0.pool.begin().await?;
+    let mut rising = kit::database::begin(&identity.0.pool).await?;
     let rise = Change { role: Some(Role::PlatformAdmin), ..Change::default() };
     subjects::update(&mut rising, ada.id, &rise).await?;
     let takeover = tokio::spawn({

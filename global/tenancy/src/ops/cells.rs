@@ -168,7 +168,7 @@ pub async fn report(tenancy: &Tenancy, peer: &str, cell: &CellId, report: &CellR
         && report.drift.iter().all(|finding| finding.len() <= MAX_FINDING_BYTES);
     let version = i32::try_from(report.contracts_version).ok().filter(|_| well_formed);
     let version = version.ok_or(Error::Invalid("the report is not well formed"))?;
-    let mut db = tenancy.0.pool.begin().await?;
+    let mut db = kit::database::begin(&tenancy.0.pool).await?;
     if !cells::report(&mut db, cell.as_str(), version, &report.contracts_sha256, &report.drift).await? {
         return Err(Error::NotFound("cell"));
     }

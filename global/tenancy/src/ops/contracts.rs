@@ -12,7 +12,7 @@ pub async fn publish(tenancy: &Tenancy) -> Result<(), Error> {
     let document = bundle::canonical();
     let digest = bundle::sha256(&document);
     let version = i32::try_from(bundle::VERSION).map_err(|_| Error::Broken("the contract version is too large"))?;
-    let mut db = tenancy.0.pool.begin().await?;
+    let mut db = kit::database::begin(&tenancy.0.pool).await?;
     let stored = store::publish(&mut db, version, &document, &digest).await?;
     db.commit().await?;
     if stored != digest {

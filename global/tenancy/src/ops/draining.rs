@@ -56,7 +56,7 @@ pub async fn plan(
     if !caller.is_platform() {
         return Err(Error::Forbidden);
     }
-    let mut db = tenancy.0.pool.begin().await?;
+    let mut db = kit::database::begin(&tenancy.0.pool).await?;
     cells::lock(&mut db, cell.as_str()).await?.ok_or(Error::NotFound("cell"))?;
     shares(&mut db, cell.as_str(), target).await
 }

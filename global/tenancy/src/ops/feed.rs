@@ -200,7 +200,7 @@ pub async fn feed(
 ) -> Result<impl Stream<Item = Result<Bytes, Error>> + Send + use<>, Error> {
     let place = tenancy.0.feed_readers.clone().try_acquire_owned().map_err(|_| Error::TooManyReaders)?;
     let subscription = tenancy.0.routing_head.subscribe();
-    let mut db = tenancy.0.pool.begin().await?;
+    let mut db = kit::database::begin(&tenancy.0.pool).await?;
     let head = routing::head(&mut db).await?;
     db.rollback().await?;
     let near = |since: &u64| *since > 0 && *since <= head && head - *since <= MAX_CATCH_UP;

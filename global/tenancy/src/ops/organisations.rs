@@ -14,7 +14,7 @@ pub async fn create(tenancy: &Tenancy, caller: &Caller, id: &str, name: &str) ->
     contracts::TenantId::new(id)
         .map_err(|_| Error::Invalid("an id is 2 to 39 characters of a-z, 0-9 and '-', beginning with a letter"))?;
     let name = ops::check_name(name)?;
-    let mut db = tenancy.0.pool.begin().await?;
+    let mut db = kit::database::begin(&tenancy.0.pool).await?;
     let new = organisations::insert(&mut db, id, name).await?;
     let stored = organisations::find(&mut db, id).await?.ok_or(Error::NotFound("organisation"))?;
     db.commit().await?;

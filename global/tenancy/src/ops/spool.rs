@@ -59,7 +59,7 @@ impl Spool {
     async fn make(tenancy: &Tenancy) -> Result<Self, Error> {
         let file = tokio::task::spawn_blocking(tempfile::tempfile).await.map_err(|_| Error::Broken("interrupted"))?;
         let mut writer = BufWriter::with_capacity(PIECE, tokio::fs::File::from_std(file.map_err(Error::Spool)?));
-        let mut db = tenancy.0.pool.begin().await?;
+        let mut db = kit::database::begin(&tenancy.0.pool).await?;
         let version = routing::hold_still(&mut db).await?;
         let (cells, tiers) = (routing::cells(&mut db).await?, tiers::list(&mut db, None, None, i64::MAX).await?);
         let begin = line(&FeedLine::Begin { version, cells, tiers })?;

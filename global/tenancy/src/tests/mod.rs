@@ -135,7 +135,7 @@ pub async fn create(tenancy: &Tenancy, name: &str, organisation: &str) -> Result
 }
 
 pub async fn snapshot(pool: &PgPool) -> anyhow::Result<Table> {
-    let mut db = pool.begin().await?;
+    let mut db = kit::database::begin(pool).await?;
     let mut table = Table { version: routing::hold_still(&mut db).await?, ..Table::default() };
     let (cells, tiers) = (routing::cells(&mut db).await?, store::tiers::list(&mut db, None, None, i64::MAX).await?);
     table.cells.extend(cells.into_iter().map(|endpoint| (endpoint.cell.clone(), endpoint)));
