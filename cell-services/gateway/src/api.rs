@@ -10,6 +10,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use contracts::services::{self, ServiceDeclaration};
+use contracts::tiers::RequestLimits;
 use contracts::{CellId, Generation, TenantId, headers};
 use http::{HeaderValue, Method, StatusCode, header};
 use kit::admission::{Admission, AdmitError};
@@ -26,7 +27,7 @@ use crate::config::Settings;
 use crate::domain::{self, OriginRule};
 use crate::error::Error;
 use crate::events::{Call, Recorder};
-use crate::limits::{Leave, Limits, RefusalSampler};
+use crate::limits::{Leave, Left, Limits, RefusalSampler};
 use crate::openapi::Documents;
 use crate::proxy;
 
@@ -106,10 +107,8 @@ async fn handle(State(entry): State<Arc<Entry>>, request: Request) -> Response {
     };
     let call = Call { scope, method: request.method().clone(), path: request.uri().path().to_owned() };
     let request_id = HeaderValue::from_str(&call.scope.request_id);
-    let (mut response, remaining) = entry.admitted(call, request).await;
-    if let Some(remaining) = remaining {
-        entry.limits.announce(response.headers_mut(), remaining);
-    }
+    let (mut response, left) = entry.admitted(call, request).await;
+    left.announce(response.headers_mut());
     if let Ok(id) = request_id {
         response.headers_mut().insert(headers::REQUEST_ID, id);
     }
@@ -136,39 +135,41 @@ impl Entry {
     }
 
     /// Limits, routes and records a request whose caller is known.
-    async fn admitted(&self, call: Call, request: Request) -> (Response, Option<u32>) {
-        let leave = match self.limits.enter(&call.scope.tenant) {
+    async fn admitted(&self, call: Call, request: Request) -> (Response, Left) {
+        let tier =
+            request.headers().get(headers::LIMITS).and_then(|limits| RequestLimits::parse(limits.to_str().ok()?));
+        let leave = match self.limits.enter(&call.scope.tenant, tier) {
             Ok(leave) => leave,
-            Err(refusal) => {
+            Err((refusal, left)) => {
                 let response = problem(Error::from(refusal));
                 // A flood of refusals must not become a flood of inserts.
                 if let Some(left_out) = self.refusals.record(&call.scope.tenant) {
                     self.recorder.note(&call, response.status(), code(&response), left_out).await;
                 }
-                return (response, Some(0));
+                return (response, left);
             }
         };
-        let remaining = Some(leave.remaining);
+        let left = leave.left;
         if domain::is_safe(&call.method) {
             let response = self.answer(&call.scope, request, leave).await;
             if domain::is_recorded(&call.method, response.status()) {
                 self.recorder.note(&call, response.status(), code(&response), 0).await;
             }
-            return (response, remaining);
+            return (response, left);
         }
         let scope = call.scope.clone();
         let _change = self.under_way.begin(&scope.tenant);
         // Again, now that it is counted: its tenant may have begun to leave in between.
         if let Err(error) = self.admission.placements.admit(&scope.tenant, &self.cell, scope.generation) {
-            return (problem(Error::from(AdmitError::from(error))), remaining);
+            return (problem(Error::from(AdmitError::from(error))), left);
         }
         let pending = match self.recorder.reserve(call) {
             Ok(pending) => pending,
-            Err(error) => return (problem(error), remaining),
+            Err(error) => return (problem(error), left),
         };
         let response = self.answer(&scope, request, leave).await;
         self.recorder.finish(pending, response.status(), code(&response)).await;
-        (response, remaining)
+        (response, left)
     }
 
     async fn answer(&self, scope: &Scope, request: Request, leave: Leave) -> Response {

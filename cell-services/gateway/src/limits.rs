@@ -5,10 +5,12 @@
 //! forgotten without changing any answer.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::TenantId;
+use contracts::tiers::RequestLimits;
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
@@ -26,15 +28,31 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
 
 struct Tenant {
+    terms: Terms,
     rate: Limiter,
     under_way: Arc<Semaphore>,
 }
 
+/// What one tenant may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Terms {
+    /// Requests a second, and at once.
+    rate: NonZeroU32,
+    burst: NonZeroU32,
+    /// Requests under way.
+    concurrent: usize,
+}
+
+impl Terms {
+    fn quota(self) -> Quota {
+        Quota::per_second(self.rate).allow_burst(self.burst)
+    }
+}
+
 /// Limits of every tenant in use.
 pub struct Limits {
-    quota: Quota,
-    policy: HeaderValue,
-    concurrent: usize,
+    /// Of a tenant whose tier says nothing.
+    terms: Terms,
     tracked: usize,
     clock: DefaultClock,
     tenants: Mutex<HashMap<TenantId, Arc<Tenant>>>,
@@ -44,8 +62,15 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Leave {
     _under_way: OwnedSemaphorePermit,
-    /// Requests the tenant could still make at once.
-    pub remaining: u32,
+    pub left: Left,
+}
+
+/// What a tenant is told of its allowance.
+#[derive(Debug, Clone, Copy)]
+pub struct Left {
+    /// Requests it could still make at once.
+    remaining: u32,
+    terms: Terms,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,60 +87,78 @@ pub enum Refusal {
 
 impl Limits {
     pub fn new(settings: &Settings) -> Self {
-        let quota = Quota::per_second(settings.requests_per_second).allow_burst(settings.request_burst);
-        let policy = format!("\"tenant\";q={};w=1;burst={}", settings.requests_per_second, settings.request_burst);
+        let (rate, burst) = (settings.requests_per_second, settings.request_burst);
         Self {
-            quota,
-            policy: HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("\"tenant\"")),
-            concurrent: settings.concurrent_requests,
+            terms: Terms { rate, burst, concurrent: settings.concurrent_requests },
             tracked: settings.tracked_tenants,
             clock: DefaultClock::default(),
             tenants: Mutex::new(HashMap::new()),
         }
     }
 
-    pub fn enter(&self, tenant: &TenantId) -> Result<Leave, Refusal> {
-        let limits = self.of(tenant).ok_or(Refusal::Crowded)?;
+    /// `tier` is what the router said of the tenant's tier.
+    pub fn enter(&self, tenant: &TenantId, tier: Option<RequestLimits>) -> Result<Leave, (Refusal, Left)> {
+        let terms = self.terms_of(tier);
+        let left = |remaining| Left { remaining, terms };
+        let limits = self.of(tenant, terms).ok_or((Refusal::Crowded, left(0)))?;
         let remaining = match limits.rate.check() {
             Ok(snapshot) => snapshot.remaining_burst_capacity(),
-            Err(until) => return Err(Refusal::Rate { after: until.wait_time_from(self.clock.now()) }),
+            Err(until) => return Err((Refusal::Rate { after: until.wait_time_from(self.clock.now()) }, left(0))),
         };
         let permit = Arc::clone(&limits.under_way)
             .try_acquire_owned()
-            .map_err(|_| Refusal::Concurrency { limit: self.concurrent })?;
-        Ok(Leave { _under_way: permit, remaining })
+            .map_err(|_| (Refusal::Concurrency { limit: terms.concurrent }, left(0)))?;
+        Ok(Leave { _under_way: permit, left: left(remaining) })
     }
 
-    fn of(&self, tenant: &TenantId) -> Option<Arc<Tenant>> {
+    /// The tier's own numbers where it has them, this cell's where it has none.
+    fn terms_of(&self, tier: Option<RequestLimits>) -> Terms {
+        let Some(tier) = tier else { return self.terms };
+        let rate = NonZeroU32::new(tier.per_second).zip(NonZeroU32::new(tier.burst));
+        let (rate, burst) = rate.unwrap_or((self.terms.rate, self.terms.burst));
+        Terms {
+            rate,
+            burst,
+            concurrent: if tier.concurrent == 0 { self.terms.concurrent } else { tier.concurrent as usize },
+        }
+    }
+
+    fn of(&self, tenant: &TenantId, terms: Terms) -> Option<Arc<Tenant>> {
         let mut tenants = self.tenants.lock();
-        if let Some(found) = tenants.get(tenant) {
+        // One whose tier has changed begins anew; what it has under way is counted by what it entered with.
+        if let Some(found) = tenants.get(tenant).filter(|found| found.terms == terms) {
             return Some(Arc::clone(found));
         }
-        if tenants.len() >= self.tracked {
-            let whole = self.quota.burst_size().get();
+        if tenants.len() >= self.tracked && !tenants.contains_key(tenant) {
             let idle = |t: &Tenant| {
-                t.under_way.available_permits() == self.concurrent
+                t.under_way.available_permits() == t.terms.concurrent
                     // The check itself takes one request of the allowance.
-                    && t.rate.check().is_ok_and(|s| s.remaining_burst_capacity() + 1 >= whole)
+                    && t.rate.check().is_ok_and(|s| s.remaining_burst_capacity() + 1 >= t.terms.burst.get())
             };
             tenants.retain(|_, t| !idle(t));
         }
-        if tenants.len() >= self.tracked {
+        if tenants.len() >= self.tracked && !tenants.contains_key(tenant) {
             return None;
         }
         let fresh = Arc::new(Tenant {
-            rate: RateLimiter::direct(self.quota).with_middleware(),
-            under_way: Arc::new(Semaphore::new(self.concurrent)),
+            terms,
+            rate: RateLimiter::direct(terms.quota()).with_middleware(),
+            under_way: Arc::new(Semaphore::new(terms.concurrent)),
         });
         tenants.insert(tenant.clone(), Arc::clone(&fresh));
         Some(fresh)
     }
+}
 
+impl Left {
     /// Writes the allowance onto an answer.
-    pub fn announce(&self, headers: &mut HeaderMap, remaining: u32) {
-        headers.insert(RATE_LIMIT_POLICY, self.policy.clone());
-        if let Ok(value) = HeaderValue::from_str(&format!("\"tenant\";r={remaining};t=1")) {
-            headers.insert(RATE_LIMIT, value);
+    pub fn announce(&self, headers: &mut HeaderMap) {
+        let policy = format!("\"tenant\";q={};w=1;burst={}", self.terms.rate, self.terms.burst);
+        let left = format!("\"tenant\";r={};t=1", self.remaining);
+        for (name, text) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                headers.insert(name, value);
+            }
         }
     }
 }

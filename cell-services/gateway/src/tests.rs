@@ -1,6 +1,7 @@
 use std::num::NonZeroU32;
 use std::time::Instant;
 
+use contracts::tiers::RequestLimits;
 use contracts::{TenantId, headers};
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -138,33 +139,54 @@ fn changes_refusals_and_failures_are_recorded_and_reads_that_succeed_are_not() {
 fn one_tenant_at_its_limit_does_not_touch_another() {
     let limits = Limits::new(&small());
     for _ in 0..3 {
-        assert!(limits.enter(&tenant("acme")).is_ok());
+        assert!(limits.enter(&tenant("acme"), None).is_ok());
     }
     // The allowance grows by one a second meanwhile: on a slow machine the refusal comes some requests later.
-    let refusal = (0..1_000).find_map(|_| limits.enter(&tenant("acme")).err());
+    let refusal = (0..1_000).find_map(|_| limits.enter(&tenant("acme"), None).err()).map(|(refusal, _)| refusal);
     assert!(matches!(refusal, Some(Refusal::Rate { after }) if !after.is_zero()), "{refusal:?}");
-    assert!(limits.enter(&tenant("globex")).is_ok());
+    assert!(limits.enter(&tenant("globex"), None).is_ok());
 }
 
 #[test]
 fn requests_under_way_are_bounded_and_come_back_when_an_answer_ends() {
     let limits = Limits::new(&small());
-    let first = limits.enter(&tenant("acme")).unwrap();
-    let _second = limits.enter(&tenant("acme")).unwrap();
-    assert_eq!(limits.enter(&tenant("acme")).unwrap_err(), Refusal::Concurrency { limit: 2 });
+    let first = limits.enter(&tenant("acme"), None).unwrap();
+    let _second = limits.enter(&tenant("acme"), None).unwrap();
+    assert_eq!(limits.enter(&tenant("acme"), None).unwrap_err().0, Refusal::Concurrency { limit: 2 });
     drop(first);
     let roomy = Limits::new(&Settings { request_burst: NonZeroU32::new(100).unwrap(), ..small() });
     for _ in 0..10 {
-        drop(roomy.enter(&tenant("acme")).unwrap());
+        drop(roomy.enter(&tenant("acme"), None).unwrap());
     }
+}
+
+/// What the router says of a tier holds in the place of the cell's own numbers, each where there is one.
+#[test]
+fn a_tier_has_its_own_limits() {
+    let limits = Limits::new(&small());
+    let of_tier = |per_second, burst, concurrent| Some(RequestLimits { per_second, burst, concurrent });
+    let enter = |tier| limits.enter(&tenant("acme"), tier);
+    let held: Vec<_> = (0..50).map_while(|_| enter(of_tier(100, 50, 50)).ok()).collect();
+    assert_eq!(held.len(), 50);
+    assert!(enter(of_tier(100, 50, 50)).is_err());
+    // Another tier from now on: its places are its own, its rate is the cell's.
+    let _one = enter(of_tier(0, 0, 1)).unwrap();
+    let (refusal, left) = enter(of_tier(0, 0, 1)).unwrap_err();
+    assert_eq!(refusal, Refusal::Concurrency { limit: 1 });
+    let mut headers = http::HeaderMap::new();
+    left.announce(&mut headers);
+    let small = small();
+    let policy = format!("\"tenant\";q={};w=1;burst={}", small.requests_per_second, small.request_burst);
+    assert_eq!(headers["ratelimit-policy"], *policy);
+    assert_eq!(headers["ratelimit"], "\"tenant\";r=0;t=1");
 }
 
 #[test]
 fn the_number_of_tracked_tenants_is_bounded_and_busy_ones_are_not_forgotten() {
     let limits = Limits::new(&small());
-    let _a = limits.enter(&tenant("aa")).unwrap();
-    let _b = limits.enter(&tenant("bb")).unwrap();
-    assert_eq!(limits.enter(&tenant("cc")).unwrap_err(), Refusal::Crowded);
+    let _a = limits.enter(&tenant("aa"), None).unwrap();
+    let _b = limits.enter(&tenant("bb"), None).unwrap();
+    assert_eq!(limits.enter(&tenant("cc"), None).unwrap_err().0, Refusal::Crowded);
 }
 
 #[test]

@@ -188,6 +188,14 @@ impl Site {
         self.stop_and_start(&[ROUTER.to_owned()]).await
     }
 
+    /// Restarts the router without the table it had.
+    pub async fn restart_router_anew(&self) -> anyhow::Result<()> {
+        let stack = self.stack()?;
+        ensure!(stack.supervisor().stop(ROUTER).await, "the router did not run");
+        std::fs::remove_dir_all(self.state().join("router/data/routing"))?;
+        self.start_again(&[ROUTER.to_owned()]).await
+    }
+
     /// SIGKILL to every process of ours in the cell; answers their names for [`Site::start_killed`].
     pub async fn kill_cell(&self, cell: &str) -> anyhow::Result<Vec<String>> {
         let (names, stack) = (self.processes_of(cell)?, self.stack()?);

@@ -11,6 +11,8 @@ pub const CELL: &str = "x-cyto-cell";
 pub const GENERATION: &str = "x-cyto-generation";
 /// On a 421: the generation the router has to reach before it may retry.
 pub const GENERATION_REQUIRED: &str = "x-cyto-generation-required";
+/// What the tenant's tier allows it of requests, if the table has the tier; see `tiers::RequestLimits`.
+pub const LIMITS: &str = "x-cyto-limits";
 /// The card of the API key with which the request came; added by the router.
 pub const KEY_CARD: &str = "x-cyto-key-card";
 /// `user:<sub>` or `service:<name>`; set by the gateway after it verified the token itself.

@@ -112,6 +112,7 @@ impl TenantLimits {
             concurrent_requests: self.concurrent_requests,
             bytes_per_second: self.bytes_per_second,
             byte_burst: self.byte_burst,
+            ..Tier::unlimited(TierId::default())
         }
     }
 

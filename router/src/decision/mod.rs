@@ -103,6 +103,8 @@ pub struct Placement {
     pub by: By,
     /// What its tier allows it; `None` where this router's own default holds.
     pub allowance: Option<Allowance>,
+    /// The same for the cell, as a header says it.
+    pub limits: Option<Arc<str>>,
     /// Of the API key with which the request came.
     pub card: Option<Arc<str>>,
 }
@@ -232,6 +234,15 @@ fn bearer(header: &[u8]) -> Option<&str> {
 pub fn place(seat: Seat<'_>, surface: Surface, by: By, view: &View) -> Result<Placement, Refusal> {
     let gate = view.gate(seat.cell, surface).ok_or(Refusal::CellUnavailable)?.clone();
     let tenant = TenantId::new(seat.tenant).map_err(|_| Refusal::UnknownTenant)?;
-    let allowance = view.allowance(seat.tier);
-    Ok(Placement { tenant, cell: seat.cell.clone(), generation: seat.generation, gate, by, allowance, card: None })
+    let (allowance, limits) = view.allowance(seat.tier).unzip();
+    Ok(Placement {
+        tenant,
+        cell: seat.cell.clone(),
+        generation: seat.generation,
+        gate,
+        by,
+        allowance,
+        limits,
+        card: None,
+    })
 }

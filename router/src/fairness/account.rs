@@ -15,6 +15,8 @@ pub struct Account {
     requests: Bucket,
     bytes: Bucket,
     pub under_way: u32,
+    /// Its weight among those at work, while it is.
+    pub weight: u32,
     /// Of all routers together, and this one's millionths of it.
     whole: Allowance,
     share: u32,
@@ -43,7 +45,7 @@ impl Account {
     pub fn new(now: Duration) -> Self {
         let (requests, bytes) = (Bucket::default(), Bucket::default());
         let (whole, asked) = (Allowance::default(), Asked::since(now));
-        Self { requests, bytes, under_way: 0, whole, share: WHOLE, asked }
+        Self { requests, bytes, under_way: 0, weight: 1, whole, share: WHOLE, asked }
     }
 
     pub fn set(&mut self, whole: Allowance, share: u32) {

@@ -17,6 +17,10 @@ pub struct Allowance {
     pub bytes: Option<Rate>,
     /// Requests under way.
     pub concurrent: Option<u32>,
+    /// Longest body of a request, in bytes.
+    pub body: Option<u64>,
+    /// Of a full router it gets so many times what one of weight 1 gets; 0 is 1.
+    pub weight: u32,
 }
 
 /// Which limit a tenant is at, and when it may come again where that is known.
@@ -44,6 +48,8 @@ impl Allowance {
             requests: rate(tier.requests_per_second.into(), tier.request_burst.into()),
             bytes: rate(tier.bytes_per_second, tier.byte_burst),
             concurrent: Some(tier.concurrent_requests).filter(|limit| *limit > 0),
+            body: Some(tier.body_bytes).filter(|limit| *limit > 0),
+            weight: tier.weight,
         }
     }
 
@@ -60,6 +66,7 @@ impl Allowance {
             requests: self.requests.map(rate),
             bytes: self.bytes.map(rate),
             concurrent: self.concurrent.and_then(places),
+            ..self
         }
     }
 }
@@ -74,11 +81,12 @@ mod tests {
             let number = NonZeroU64::new(number).unwrap();
             Some(Rate { per_second: number, burst: number })
         };
-        let whole = Allowance { requests: rate(100), bytes: rate(u64::MAX), concurrent: Some(3) };
+        let whole =
+            Allowance { requests: rate(100), bytes: rate(u64::MAX), concurrent: Some(3), body: Some(9), weight: 2 };
         assert_eq!(whole.part(WHOLE), whole);
-        let half = Allowance { requests: rate(50), bytes: rate(u64::MAX / 2), concurrent: Some(1) };
+        let half = Allowance { requests: rate(50), bytes: rate(u64::MAX / 2), concurrent: Some(1), ..whole };
         assert_eq!(whole.part(WHOLE / 2), half);
-        let least = Allowance { requests: rate(1), bytes: rate(18_446_744_073_709), concurrent: Some(1) };
+        let least = Allowance { requests: rate(1), bytes: rate(18_446_744_073_709), concurrent: Some(1), ..whole };
         assert_eq!(whole.part(1), least);
         assert_eq!(Allowance::default().part(1), Allowance::default());
     }

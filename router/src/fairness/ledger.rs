@@ -32,7 +32,7 @@ struct Shard {
 pub struct Ledger {
     hasher: RandomState,
     shards: Box<[Mutex<Shard>]>,
-    /// Requests under way of all tenants, and tenants that have any.
+    /// Requests under way of all tenants, and the weights of those that have any.
     under_way: AtomicUsize,
     at_work: AtomicUsize,
     /// Requests under way above which each tenant is held to its share.
@@ -102,11 +102,16 @@ impl Ledger {
     }
 
     fn admit(&self, account: &mut Account, allowance: Allowance, share: u32, now: Duration) -> Result<Entered, Over> {
+        if account.under_way == 0 {
+            // The weight that is counted is the one with which it came to work.
+            account.weight = allowance.weight.max(1);
+        }
         account.set(allowance, share);
-        let requests = account.take(self.is_within_share(account.under_way), now)?;
+        let is_within_share = self.is_within_share(account.under_way, account.weight);
+        let requests = account.take(is_within_share, now)?;
         self.under_way.fetch_add(1, Ordering::Relaxed);
         if account.under_way == 0 {
-            self.at_work.fetch_add(1, Ordering::Relaxed);
+            self.at_work.fetch_add(account.weight as usize, Ordering::Relaxed);
         }
         account.under_way += 1;
         Ok(Entered { requests, counts_bytes: account.counts_bytes() })
@@ -135,12 +140,12 @@ impl Ledger {
         pressures
     }
 
-    /// A full router is shared evenly by the tenants at work; one that has nothing under way gets one in.
-    fn is_within_share(&self, under_way: u32) -> bool {
+    /// A full router is shared by the tenants at work, by their weights; one that has nothing under way gets one in.
+    fn is_within_share(&self, under_way: u32, weight: u32) -> bool {
         if under_way == 0 || self.under_way.load(Ordering::Relaxed) < self.capacity {
             return true;
         }
-        let share = self.capacity / self.at_work.load(Ordering::Relaxed).max(1);
+        let share = self.capacity.saturating_mul(weight as usize) / self.at_work.load(Ordering::Relaxed).max(1);
         usize::try_from(under_way).is_ok_and(|under_way| under_way < share)
     }
 
@@ -185,7 +190,7 @@ impl Drop for Leave {
         if let Some(account) = shard.tenants.get_mut(&self.tenant) {
             account.under_way -= 1;
             if account.under_way == 0 {
-                self.ledger.at_work.fetch_sub(1, Ordering::Relaxed);
+                self.ledger.at_work.fetch_sub(account.weight as usize, Ordering::Relaxed);
             }
         }
     }
@@ -268,6 +273,20 @@ mod tests {
         assert_eq!(ledger.enter(&tenant("greedy"), none, WHOLE, BEGUN).unwrap_err(), Over::Share);
         greedy.truncate(29);
         assert!(ledger.enter(&tenant("greedy"), none, WHOLE, BEGUN).is_ok());
+    }
+
+    #[test]
+    fn a_full_router_is_shared_by_weight() {
+        let ledger = Ledger::new(90);
+        let of_weight = |weight| Allowance { weight, ..Allowance::default() };
+        let enter = |name: &str, weight| ledger.enter(&tenant(name), of_weight(weight), WHOLE, BEGUN);
+        let mut light: Vec<_> = (0..90).map(|_| enter("light", 1).unwrap()).collect();
+        let heavy: Vec<_> = (0..90).map_while(|_| enter("heavy", 2).ok()).collect();
+        assert_eq!(heavy.len(), 60);
+        light.truncate(30);
+        assert_eq!(enter("light", 1).unwrap_err(), Over::Share);
+        drop((light, heavy));
+        assert_eq!((ledger.under_way(), ledger.at_work.load(Ordering::Relaxed)), (0, 0));
     }
 
     #[test]

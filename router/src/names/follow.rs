@@ -43,8 +43,13 @@ struct Answer {
 impl Resolving {
     pub fn new(knowledge: Arc<Knowledge>, discovery: &Discovery) -> std::io::Result<Self> {
         let provider = TokioRuntimeProvider::default();
+        let nobody = || ResolverConfig::from_parts(None, Vec::new(), Vec::new());
         let mut builder = if discovery.servers.is_empty() {
-            TokioResolver::builder(provider).map_err(std::io::Error::other)?
+            // A router whose cells have addresses needs none.
+            TokioResolver::builder(provider.clone()).unwrap_or_else(|error| {
+                tracing::warn!(%error, "the system names no name server");
+                TokioResolver::builder_with_config(nobody(), provider)
+            })
         } else {
             let server = |address: &std::net::SocketAddr| {
                 let at = |mut connection: ConnectionConfig| {

@@ -24,13 +24,22 @@ impl Proxy {
         };
         let Shared { ledger, allowance, knowledge, .. } = &*self.shared;
         let allowance = placement.allowance.unwrap_or(*allowance);
+        if allowance.body.is_some_and(|limit| announced(session).is_some_and(|length| length > limit)) {
+            return Err(Refusal::BodyTooLarge);
+        }
         let share = knowledge.share_of(&placement.tenant);
         let leave = ledger.enter(&placement.tenant, allowance, share, self.shared.now()).map_err(Refusal::Over)?;
         exchange.leave = Some(leave);
         Ok(())
     }
 
-    pub(super) fn body_limit(&self) -> u64 {
+    /// Longest body of this request: the listener's limit, or its tenant's tier's if that is less.
+    pub(super) fn body_limit_of(&self, exchange: &Exchange) -> u64 {
+        let of_tier = exchange.placement().and_then(|placement| placement.allowance?.body);
+        self.body_limit().min(of_tier.unwrap_or(u64::MAX))
+    }
+
+    fn body_limit(&self) -> u64 {
         let limits = &self.shared.limits;
         let limit = match self.door {
             Door::Http | Door::Https => limits.body_bytes,
@@ -63,8 +72,12 @@ impl Proxy {
         if raw > self.shared.limits.header_bytes {
             return Some(Refusal::HeaderTooLarge);
         }
-        let length = session.req_header().headers.get(http::header::CONTENT_LENGTH);
-        let length = length.and_then(|value| value.to_str().ok()).and_then(|value| value.parse::<u64>().ok());
-        length.filter(|length| *length > self.body_limit()).map(|_| Refusal::BodyTooLarge)
+        announced(session).filter(|length| *length > self.body_limit()).map(|_| Refusal::BodyTooLarge)
     }
+}
+
+/// How long the request says its body is.
+fn announced(session: &Session) -> Option<u64> {
+    let length = session.req_header().headers.get(http::header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
 }

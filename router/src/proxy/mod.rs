@@ -202,7 +202,7 @@ impl ProxyHttp for Proxy {
             crate::connection::request_read();
         }
         exchange.body_bytes += self.passed(body, exchange);
-        if exchange.body_bytes > self.body_limit() {
+        if exchange.body_bytes > self.body_limit_of(exchange) {
             exchange.refusal = Some(Refusal::BodyTooLarge);
             // Laid at the client's door: pingora would only stop reading for any other fault.
             return Err(Error::new(ErrorType::HTTPStatus(413)).into_down());

@@ -29,6 +29,7 @@ static TRACEPARENT: HeaderName = HeaderName::from_static(names::TRACEPARENT);
 static TENANT: HeaderName = HeaderName::from_static(names::TENANT);
 static CELL: HeaderName = HeaderName::from_static(names::CELL);
 static GENERATION: HeaderName = HeaderName::from_static(names::GENERATION);
+static LIMITS: HeaderName = HeaderName::from_static(names::LIMITS);
 static KEY_CARD: HeaderName = HeaderName::from_static(names::KEY_CARD);
 
 /// Makes the peers of all cells.
@@ -124,6 +125,9 @@ fn rewrite(
         all.insert(&TENANT, HeaderValue::from_str(placement.tenant.as_str())?);
         all.insert(&CELL, HeaderValue::from_str(placement.cell.as_str())?);
         all.insert(&GENERATION, HeaderValue::from(placement.generation.0));
+        if let Some(limits) = &placement.limits {
+            all.insert(&LIMITS, HeaderValue::from_str(limits)?);
+        }
         if let Some(card) = &placement.card {
             all.insert(&KEY_CARD, once(card)?);
         }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use contracts::routing::{ApplyError, Change, Route, check_tier, plausible};
 use contracts::{CellId, TierId};
 
-use super::{Cell, TableError, View, canonical};
-use crate::fairness::Allowance;
+use super::{Cell, TableError, Terms, View, canonical};
 
 impl View {
     /// Applies the change that leads to `version`, or leaves the table as it was.
@@ -22,7 +21,7 @@ impl View {
             Change::CellRemoved { cell } => self.remove_cell(cell)?,
             Change::TierUpserted { tier } => {
                 check_tier(tier)?;
-                self.tiers.insert(tier.tier.clone(), (tier.clone(), Allowance::of(tier)));
+                self.tiers.insert(tier.tier.clone(), Terms::of(tier));
             }
             Change::TierRemoved { tier } => self.remove_tier(tier)?,
             Change::TenantPlaced { route } => self.place(route)?,

@@ -67,13 +67,28 @@ struct Cell {
     tenants: u64,
 }
 
+/// A tier, read once for all its requests.
+#[derive(Debug, Clone)]
+struct Terms {
+    tier: Tier,
+    allowance: Allowance,
+    header: Arc<str>,
+}
+
+impl Terms {
+    fn of(tier: &Tier) -> Self {
+        let header = tier.requests().to_string().into();
+        Self { tier: tier.clone(), allowance: Allowance::of(tier), header }
+    }
+}
+
 /// A table at one version.
 #[derive(Debug, Clone, Default)]
 pub struct View {
     version: u64,
     packed: Arc<Packed>,
     cells: imbl::OrdMap<CellId, Cell>,
-    tiers: imbl::OrdMap<TierId, (Tier, Allowance)>,
+    tiers: imbl::OrdMap<TierId, Terms>,
     /// Tenants that are not as they were packed; `None` where one is gone.
     routes: imbl::HashMap<TenantId, Option<Arc<Route>>>,
     /// Every host that such a tenant had or has.
@@ -132,8 +147,7 @@ impl View {
             let before = cells.get(&endpoint.cell).map_or(0, |cell: &Cell| cell.tenants);
             cells.insert(endpoint.cell.clone(), Cell::new(endpoint.clone(), before.saturating_add(*tenants))?);
         }
-        let tiers =
-            packed.tiers().iter().map(|tier| (tier.tier.clone(), (tier.clone(), Allowance::of(tier)))).collect();
+        let tiers = packed.tiers().iter().map(|tier| (tier.tier.clone(), Terms::of(tier))).collect();
         let (version, tenants) = (packed.version(), packed.tenants());
         Ok(Self { version, packed: Arc::new(packed), cells, tiers, tenants, ..Self::default() })
     }
@@ -166,12 +180,12 @@ impl View {
     }
 
     pub fn tiers(&self) -> impl Iterator<Item = &Tier> {
-        self.tiers.values().map(|(tier, _)| tier)
+        self.tiers.values().map(|terms| &terms.tier)
     }
 
-    /// What a tenant of the tier may use; `None` for a tier that the table does not know.
-    pub fn allowance(&self, tier: &TierId) -> Option<Allowance> {
-        self.tiers.get(tier).map(|(_, allowance)| *allowance)
+    /// What a tenant of the tier may use, and as its cell is told; `None` for a tier that the table does not know.
+    pub fn allowance(&self, tier: &TierId) -> Option<(Allowance, Arc<str>)> {
+        self.tiers.get(tier).map(|terms| (terms.allowance, Arc::clone(&terms.header)))
     }
 
     /// Whom a host leads to: its holder, or else the holder of all names beside it (`*.` in its first label's place).
@@ -184,14 +198,14 @@ impl View {
 
     /// Who holds exactly this name.
     fn holder(&self, host: &str) -> Option<Seat<'_>> {
-        match self.hosts.get(host) {
+        match lately(&self.hosts, host) {
             Some(changed) => changed.as_deref().map(Seat::of),
             None => self.packed.by_host(host).map(Seat::packed),
         }
     }
 
     pub fn by_tenant(&self, tenant: &TenantId) -> Option<Seat<'_>> {
-        match self.routes.get(tenant) {
+        match lately(&self.routes, tenant) {
             Some(changed) => changed.as_deref().map(Seat::of),
             None => self.packed.by_tenant(tenant.as_str()).map(Seat::packed),
         }
@@ -199,7 +213,7 @@ impl View {
 
     /// The generation at which a tenant that has left its cell is entered again.
     pub fn leaving(&self, tenant: &TenantId) -> Option<Generation> {
-        self.leaving.get(tenant).copied()
+        lately(&self.leaving, tenant).copied()
     }
 
     /// All that is known of a tenant.
@@ -232,6 +246,15 @@ impl View {
         let kept = packed.filter(|route| !self.routes.contains_key(&route.tenant));
         kept.chain(self.routes.values().filter_map(|route| route.as_deref().cloned()))
     }
+}
+
+/// What has changed of a name since the table was packed. Most often nothing has at all, and then the name needs no hash.
+fn lately<'a, K, Q, V>(changes: &'a imbl::HashMap<K, V>, name: &Q) -> Option<&'a V>
+where
+    K: std::borrow::Borrow<Q> + std::hash::Hash + Eq,
+    Q: std::hash::Hash + Eq + ?Sized,
+{
+    if changes.is_empty() { None } else { changes.get(name) }
 }
 
 /// In a host's first label's place: any one label. Those who hold the exact name come before.

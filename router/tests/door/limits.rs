@@ -97,6 +97,25 @@ async fn bytes_that_have_passed_are_made_good_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tier_says_how_long_a_body_may_be_and_the_cell_hears_of_its_limits() {
+    let site = with_tier(Tier { body_bytes: 1_000, requests_per_second: 50, request_burst: 60, ..gold() }).await;
+    let client = site.client().build().unwrap();
+    let post =
+        |tenant: &str| client.post(site.url(&format!("{tenant}.localhost"), "/collect")).bearer_auth(token(tenant));
+    assert_eq!(post("acme").body(vec![7_u8; 1_000]).send().await.unwrap().status(), 200);
+    assert_eq!(post("acme").body(vec![7_u8; 1_001]).send().await.unwrap().status(), 413);
+    // Of a length that nobody announced, too; and another tenant's are as long as the router lets them be.
+    let pieces = || futures::stream::iter((0..20).map(|_| Ok::<_, std::io::Error>(vec![7_u8; 100])));
+    let streamed = post("acme").body(reqwest::Body::wrap_stream(pieces())).send().await;
+    assert!(streamed.is_err() || streamed.is_ok_and(|answer| answer.status() == 413));
+    assert_eq!(post("globex").body(reqwest::Body::wrap_stream(pieces())).send().await.unwrap().status(), 200);
+    let seen: Value = get(&site, "acme", "/api/v1/streams").await.json().await.unwrap();
+    assert_eq!(seen["headers"]["x-cyto-limits"], "50 60 0");
+    let seen: Value = get(&site, "globex", "/api/v1/streams").await.json().await.unwrap();
+    assert_eq!(seen["headers"]["x-cyto-limits"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_router_keeps_a_place_for_the_modest() {
     let mut site = Site::peers().await;
     site.start_router("concurrent_requests = 4").await;

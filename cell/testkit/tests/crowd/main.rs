@@ -7,6 +7,7 @@ mod neighbour;
 #[path = "../site/rows.rs"]
 #[allow(dead_code)]
 mod rows;
+mod visibility;
 mod world;
 
 use std::process::ExitCode;
@@ -31,6 +32,10 @@ fn main() -> ExitCode {
         },
         Case { name: "flood::ten_times_the_requests", run: |world| Box::pin(flood::of_requests(world)) },
         Case { name: "flood::ten_times_the_statements", run: |world| Box::pin(flood::of_statements(world)) },
+        Case {
+            name: "visibility::in_a_table_of_a_million",
+            run: |world| Box::pin(visibility::in_a_table_of_a_million(world)),
+        },
     ];
     Suite::new(cases).run(world::World::start, world::World::stop)
 }

@@ -14,7 +14,7 @@ pub const STATEMENTS: u32 = 4;
 
 pub struct World {
     pub site: Site,
-    admin: Admin,
+    pub admin: Admin,
     pub crowd: Tenant,
     pub neighbour: Tenant,
 }

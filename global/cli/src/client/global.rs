@@ -69,6 +69,8 @@ pub struct Tier {
     pub concurrent_requests: u32,
     pub bytes_per_second: u64,
     pub byte_burst: u64,
+    pub body_bytes: u64,
+    pub weight: u32,
 }
 
 #[derive(Debug, Deserialize)]

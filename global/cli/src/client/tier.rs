@@ -31,6 +31,12 @@ pub enum Command {
         /// Bytes that may come at once.
         #[arg(long, default_value_t = 0)]
         byte_burst: u64,
+        /// Longest body of a request, in bytes.
+        #[arg(long, default_value_t = 0)]
+        body_bytes: u64,
+        /// Of a full router, its tenants get so many times what one of weight 1 gets.
+        #[arg(long, default_value_t = 1)]
+        weight: u32,
     },
     /// Remove a tier that no tenant is of.
     Remove { id: String },
@@ -41,9 +47,26 @@ pub async fn run(command: Command, place: &Place) -> anyhow::Result<ExitCode> {
     let global = Global::new(&api, Credential::find_global(place, &api)?);
     match command {
         Command::List => println!("{}", table(global.tiers().await?)),
-        Command::Set { id, requests_per_second, request_burst, concurrent_requests, bytes_per_second, byte_burst } => {
-            let tier =
-                Tier { id, requests_per_second, request_burst, concurrent_requests, bytes_per_second, byte_burst };
+        Command::Set {
+            id,
+            requests_per_second,
+            request_burst,
+            concurrent_requests,
+            bytes_per_second,
+            byte_burst,
+            body_bytes,
+            weight,
+        } => {
+            let tier = Tier {
+                id,
+                requests_per_second,
+                request_burst,
+                concurrent_requests,
+                bytes_per_second,
+                byte_burst,
+                body_bytes,
+                weight,
+            };
             println!("{}", table(vec![global.set_tier(&tier).await?]));
         }
         Command::Remove { id } => {
@@ -64,8 +87,10 @@ fn table(tiers: Vec<Tier>) -> String {
             limit(tier.concurrent_requests.into()),
             limit(tier.bytes_per_second),
             limit(tier.byte_burst),
+            limit(tier.body_bytes),
+            tier.weight.to_string(),
         ]
     };
-    let head = ["tier", "requests/s", "at once", "under way", "bytes/s", "bytes at once"];
-    render(&head, tiers.into_iter().map(row).collect(), &[1, 2, 3, 4, 5])
+    let head = ["tier", "requests/s", "at once", "under way", "bytes/s", "bytes at once", "longest body", "weight"];
+    render(&head, tiers.into_iter().map(row).collect(), &[1, 2, 3, 4, 5, 6, 7])
 }

@@ -14,7 +14,7 @@ use crate::domain::access::Caller;
 use crate::error::Error;
 use crate::ops::tiers;
 
-/// Limits of each tenant, at each router; 0 = none.
+/// Limits of each tenant, at all routers together; 0 = none.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PutTier {
@@ -32,6 +32,18 @@ pub struct PutTier {
     /// Bytes that may come at once; at least 1 where there is a rate.
     #[schema(maximum = 9007199254740991_i64)]
     byte_burst: u64,
+    /// Longest body of a request, in bytes; 0 when absent.
+    #[serde(default)]
+    #[schema(maximum = 9007199254740991_i64)]
+    body_bytes: u64,
+    /// Of a router that is full, each of its tenants gets so many times what one of weight 1 gets; 1 when absent.
+    #[serde(default = "one")]
+    #[schema(minimum = 1, maximum = 1000)]
+    weight: u32,
+}
+
+fn one() -> u32 {
+    1
 }
 
 #[derive(Serialize, ToSchema)]
@@ -43,6 +55,8 @@ pub struct TierView {
     concurrent_requests: u32,
     bytes_per_second: u64,
     byte_burst: u64,
+    body_bytes: u64,
+    weight: u32,
 }
 
 impl From<Tier> for TierView {
@@ -54,6 +68,8 @@ impl From<Tier> for TierView {
             concurrent_requests: tier.concurrent_requests,
             bytes_per_second: tier.bytes_per_second,
             byte_burst: tier.byte_burst,
+            body_bytes: tier.body_bytes,
+            weight: tier.weight,
         }
     }
 }
@@ -80,6 +96,8 @@ pub async fn put(
         concurrent_requests: body.concurrent_requests,
         bytes_per_second: body.bytes_per_second,
         byte_burst: body.byte_burst,
+        body_bytes: body.body_bytes,
+        weight: body.weight,
     };
     tiers::put(&tenancy, &caller, &tier).await?;
     Ok(Json(tier.into()))

@@ -10,6 +10,8 @@ use crate::error::Error;
 use crate::ops::log;
 use crate::store::tiers;
 
+const MOST_WEIGHT: u32 = 1_000;
+
 /// Makes a tier or changes it. The log grows only when it does change.
 pub async fn put(tenancy: &Tenancy, caller: &Caller, tier: &Tier) -> Result<(), Error> {
     if !caller.is_platform() {
@@ -17,6 +19,9 @@ pub async fn put(tenancy: &Tenancy, caller: &Caller, tier: &Tier) -> Result<(), 
     }
     if !tier.is_sound() {
         return Err(Error::Invalid("a rate needs a burst of at least 1"));
+    }
+    if !(1..=MOST_WEIGHT).contains(&tier.weight) {
+        return Err(Error::Invalid("a weight is 1 to 1000"));
     }
     let mut db = tenancy.0.election.begin(&tenancy.0.pool).await?;
     if tiers::find(&mut db, &tier.tier).await?.as_ref() == Some(tier) {

@@ -14,6 +14,8 @@ struct Row {
     concurrent_requests: i32,
     bytes_per_second: i64,
     byte_burst: i64,
+    body_bytes: i64,
+    weight: i32,
 }
 
 impl TryFrom<Row> for Tier {
@@ -26,6 +28,8 @@ impl TryFrom<Row> for Tier {
             concurrent_requests: row.concurrent_requests.unsigned_abs(),
             bytes_per_second: row.bytes_per_second.unsigned_abs(),
             byte_burst: row.byte_burst.unsigned_abs(),
+            body_bytes: row.body_bytes.unsigned_abs(),
+            weight: row.weight.unsigned_abs(),
         })
     }
 }
@@ -57,11 +61,13 @@ pub async fn upsert(db: &mut PgConnection, tier: &Tier) -> Result<(), Error> {
     let whole = |number: u32| i32::try_from(number).map_err(too_large);
     let long = |number: u64| i64::try_from(number).map_err(too_large);
     sqlx::query(
-        "insert into tiers (id, requests_per_second, request_burst, concurrent_requests, bytes_per_second, byte_burst)
-         values ($1, $2, $3, $4, $5, $6)
+        "insert into tiers (id, requests_per_second, request_burst, concurrent_requests, bytes_per_second, byte_burst,
+                            body_bytes, weight)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)
          on conflict (id) do update set requests_per_second = excluded.requests_per_second,
            request_burst = excluded.request_burst, concurrent_requests = excluded.concurrent_requests,
-           bytes_per_second = excluded.bytes_per_second, byte_burst = excluded.byte_burst",
+           bytes_per_second = excluded.bytes_per_second, byte_burst = excluded.byte_burst,
+           body_bytes = excluded.body_bytes, weight = excluded.weight",
     )
     .bind(tier.tier.as_str())
     .bind(whole(tier.requests_per_second)?)
@@ -69,6 +75,8 @@ pub async fn upsert(db: &mut PgConnection, tier: &Tier) -> Result<(), Error> {
     .bind(whole(tier.concurrent_requests)?)
     .bind(long(tier.bytes_per_second)?)
     .bind(long(tier.byte_burst)?)
+    .bind(long(tier.body_bytes)?)
+    .bind(whole(tier.weight)?)
     .execute(db)
     .await?;
     Ok(())
