@@ -1,7 +1,6 @@
 //! A cell is emptied: by moves while it works, by routes when it is lost. Both leave the site's dedicated cell empty, so
 //! they come last.
 
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,18 +20,7 @@ async fn cell(world: &World, name: &str) -> anyhow::Result<Value> {
 
 /// What `cyto cell <verb> dedicated-1` says.
 async fn cyto(world: &World, verb: &str, words: &[&str]) -> anyhow::Result<String> {
-    let output = tokio::process::Command::new(testkit::binary("cyto")?)
-        .arg("--state")
-        .arg(world.site.state())
-        .args(["cell", verb, DEDICATED])
-        .args(words)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = tokio::time::timeout(PATIENCE, output).await.context("it does not end")??;
-    let said = String::from_utf8(output.stdout)?;
-    ensure!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    Ok(said)
+    world.cyto(&[&["cell", verb, DEDICATED], words].concat()).await
 }
 
 pub async fn a_cell_is_emptied_while_it_works(world: Arc<World>) -> anyhow::Result<()> {

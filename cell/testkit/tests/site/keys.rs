@@ -53,6 +53,23 @@ pub async fn an_api_key_may_do_what_it_was_made_for(world: Arc<World>) -> anyhow
     Ok(())
 }
 
+/// As an administrator makes one for a script.
+pub async fn a_key_that_cyto_makes_is_good_until_cyto_ends_it(world: Arc<World>) -> anyhow::Result<()> {
+    let tenant = world.acme.id.as_str();
+    let name = format!("script-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+    let made = ["key", "create", "--tenant", tenant, "--name", &name, "--scopes", "datasets:read,sql:read"];
+    let secret = world.cyto(&made).await?;
+    let keyed = world.acme.with_token(secret.trim());
+    keyed.get("/api/v1/datasets").await?;
+    keyed.answer(Method::GET, "/api/v1/streams").await?.refused(&[403])?;
+    let listed = world.cyto(&["key", "list", "--tenant", tenant]).await?;
+    ensure!(!listed.contains(secret.trim()), "the list shows a key");
+    let row = listed.lines().find(|line| line.contains(&name)).unwrap_or_default();
+    let id = row.split_whitespace().find(|word| word.parse::<uuid::Uuid>().is_ok()).unwrap_or_default();
+    world.cyto(&["key", "revoke", id]).await?;
+    within(Duration::from_secs(60), "the key ends", || is_refused(&keyed, "a revoked key")).await
+}
+
 /// Routers and cells go on with the cards they have.
 pub async fn an_api_key_needs_no_global_plane(world: Arc<World>) -> anyhow::Result<()> {
     let member = world.member(&world.acme, &["*"]).await?;

@@ -79,6 +79,7 @@ cases_in_both![
     keys::an_api_key_is_good_at_both_doors_until_it_is_revoked,
     keys::an_api_key_may_do_what_it_was_made_for,
     keys::an_api_key_needs_no_global_plane,
+    keys::a_key_that_cyto_makes_is_good_until_cyto_ends_it,
     matrix::no_route_opens_without_a_token_of_the_tenant,
     matrix::no_route_opens_without_its_scope,
     matrix::no_stranger_reaches_anything_at_the_global_plane,

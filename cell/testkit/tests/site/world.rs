@@ -1,6 +1,9 @@
 //! What the tests share: a site, and three tenants of which two live in the same cell.
 
-use anyhow::Context;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
 use serde_json::json;
 use testkit::{Admin, ClientSecret, Collector, Http, Site, Tenant, eventually};
 use trace::Telemetry;
@@ -12,6 +15,9 @@ pub const DEDICATED: &str = "dedicated-1";
 
 /// The organisation that has [`DEDICATED`] for itself; the demo's file tenant is of it too.
 pub const OWNER: &str = "globex-corp";
+
+/// Of a whole command.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 pub struct World {
     pub site: Site,
@@ -99,6 +105,21 @@ impl World {
         let own = format!("{id}-corp");
         let organisation = if cell == DEDICATED { OWNER } else { own.as_str() };
         self.admin.tenant(&id, organisation, cell, self.site.flight()).await
+    }
+
+    /// What `cyto` says as this site's administrator.
+    pub async fn cyto(&self, words: &[&str]) -> anyhow::Result<String> {
+        let output = tokio::process::Command::new(testkit::binary("cyto")?)
+            .arg("--state")
+            .arg(self.site.state())
+            .args(words)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(PATIENCE, output).await.context("it does not end")??;
+        let said = String::from_utf8(output.stdout)?;
+        ensure!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        Ok(said)
     }
 
     /// The same tenant seen by a new member with `scopes`.

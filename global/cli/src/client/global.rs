@@ -100,6 +100,31 @@ struct ServiceAccount {
     client_secret: String,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Key {
+    pub id: String,
+    pub name: String,
+    /// Enough of it to recognise it.
+    pub prefix: String,
+    /// None: every tenant its account is a member of.
+    pub tenant: Option<String>,
+    /// None: everything its account may do.
+    pub scopes: Option<Vec<String>>,
+    pub expires_at: Option<String>,
+    pub last_used_at: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct NewKey {
+    secret: String,
+}
+
+#[derive(Deserialize)]
+struct Member {
+    subject: String,
+}
+
 #[derive(Debug, Default, Serialize)]
 pub struct NewTenant<'a> {
     pub id: &'a str,
@@ -268,20 +293,59 @@ impl Global {
     }
 
     pub async fn remove_tier(&self, id: &str) -> Result<(), ApiError> {
-        let request = self.api.request(Method::DELETE, "global", &format!("/api/v1/tiers/{id}"));
-        let request = request.bearer_auth(self.credential.token().await?);
-        self.api.send(&format!("remove tier {id}"), request).await.map(drop)
+        self.delete(&format!("remove tier {id}"), &format!("/api/v1/tiers/{id}")).await
     }
 
-    /// Makes a machine user of the organisation that may do everything inside the tenant.
-    pub async fn machine_user(&self, name: &str, organisation: &str, tenant: &str) -> anyhow::Result<ClientSecret> {
+    pub async fn organisation_of(&self, tenant: &str) -> Result<String, ApiError> {
+        let known: Tenant =
+            self.call(&format!("look at {tenant}"), Method::GET, &format!("/api/v1/tenants/{tenant}"), None).await?;
+        Ok(known.organisation)
+    }
+
+    /// Makes a key of the account that is good in the tenant; answers the key itself.
+    pub async fn create_key(&self, account: &str, name: &str, tenant: &str, days: u32) -> Result<String, ApiError> {
+        let body = json!({ "subject": account, "name": name, "tenant": tenant, "expiresInDays": days });
+        let made: NewKey = self.call(&format!("make key {name}"), Method::POST, "/api/v1/api-keys", Some(body)).await?;
+        Ok(made.secret)
+    }
+
+    /// Of all members of a tenant, those that are good in it.
+    pub async fn keys(&self, tenant: &str) -> Result<Vec<Key>, ApiError> {
+        let members: Vec<Member> =
+            self.all(&format!("list the members of {tenant}"), &format!("/api/v1/tenants/{tenant}/members")).await?;
+        let mut keys = Vec::new();
+        for member in members {
+            let path = format!("/api/v1/api-keys?subject={}", member.subject);
+            let own: Vec<Key> = self.all("list keys", &path).await?;
+            keys.extend(own.into_iter().filter(|key| key.tenant.as_deref().is_none_or(|bound| bound == tenant)));
+        }
+        Ok(keys)
+    }
+
+    pub async fn revoke_key(&self, id: &str) -> Result<(), ApiError> {
+        self.delete(&format!("revoke key {id}"), &format!("/api/v1/api-keys/{id}")).await
+    }
+
+    async fn delete(&self, what: &str, path: &str) -> Result<(), ApiError> {
+        let request = self.api.request(Method::DELETE, "global", path).bearer_auth(self.credential.token().await?);
+        self.api.send(what, request).await.map(drop)
+    }
+
+    /// Makes a machine user of the organisation that may do this much inside the tenant.
+    pub async fn machine_user(
+        &self,
+        name: &str,
+        organisation: &str,
+        tenant: &str,
+        scopes: &[String],
+    ) -> anyhow::Result<ClientSecret> {
         let body = json!({ "name": name, "organisation": organisation });
         let what = format!("create service account {name}");
         let account: ServiceAccount = self.call(&what, Method::POST, "/api/v1/service-accounts", Some(body)).await?;
         let path = format!("/api/v1/tenants/{tenant}/members/{}", account.client_id);
         let what = format!("make {name} a member of {tenant}");
         let _member: Value =
-            self.call(&what, Method::PUT, &path, Some(json!({ "scopes": ["*"] }))).await.context("membership")?;
+            self.call(&what, Method::PUT, &path, Some(json!({ "scopes": scopes }))).await.context("membership")?;
         Ok(ClientSecret { client_id: account.client_id, client_secret: account.client_secret })
     }
 }

@@ -5,6 +5,7 @@ mod cell;
 mod credential;
 pub mod demo;
 mod global;
+mod key;
 mod login;
 mod site;
 mod sql;
@@ -31,6 +32,9 @@ pub enum Command {
     Login(login::Args),
     /// Print an access token, for curl and other clients.
     Token(token::Args),
+    /// API keys of a tenant: create, list, revoke.
+    #[command(subcommand)]
+    Key(key::Command),
     /// Tenants: list, create, set the tier, move.
     #[command(subcommand)]
     Tenant(tenant::Command),
@@ -51,6 +55,7 @@ pub async fn run(command: Command, place: &Place) -> anyhow::Result<ExitCode> {
         Command::Sql(args) => sql::run(args, place).await,
         Command::Login(args) => login::run(args, place).await,
         Command::Token(args) => token::run(args, place).await,
+        Command::Key(command) => key::run(command, place).await,
         Command::Tenant(command) => tenant::run(command, place).await,
         Command::Tier(command) => tier::run(command, place).await,
         Command::Cell(command) => cell::run(command, place).await,

@@ -54,7 +54,7 @@ async fn machine(
             Err(error) => return Err(error.into()),
         }
     }
-    let secret = global.machine_user(&format!("demo-{tenant}"), organisation, tenant).await?;
+    let secret = global.machine_user(&format!("demo-{tenant}"), organisation, tenant, &["*".to_owned()]).await?;
     credential::save_machine(place, tenant, &secret)?;
     let fresh = Credential::secret(api, secret, Some(tenant));
     fresh.token().await?;
