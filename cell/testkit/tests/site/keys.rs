@@ -7,7 +7,11 @@ use anyhow::ensure;
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Answer, Tenant, within};
+use tonic::Code;
 
+use crate::flight::refused_everything;
+use crate::matrix::turned_away_everywhere;
+use crate::openapi::routes;
 use crate::tokens::is_refused;
 use crate::world::World;
 
@@ -31,11 +35,17 @@ pub async fn an_api_key_is_good_at_both_doors_until_it_is_revoked(world: Arc<Wor
     ensure!(me["actor"].to_string().contains(&member.user.id), "{me}");
     ensure!(keyed.sql().await?.execute("select 1").await.is_ok(), "Flight SQL does not take the key");
     let wrong: String = secret[..secret.len() - 1].to_owned() + if secret.ends_with('0') { "1" } else { "0" };
-    is_refused(&member.with_token(wrong), "a key with a wrong secret").await?;
+    is_refused(&member.with_token(&wrong), "a key with a wrong secret").await?;
     let request = world.neighbour.with_token(&secret).request(Method::GET, "/api/v1/me");
     Answer::of(request).await?.refused(&[403])?;
     world.admin.call(Method::DELETE, &format!("/api/v1/api-keys/{id}"), None).await?.good()?;
-    within(Duration::from_secs(60), "the key ends", || is_refused(&keyed, "a revoked key")).await
+    within(Duration::from_secs(60), "the key ends", || is_refused(&keyed, "a revoked key")).await?;
+    let all = routes(&world.acme).await?;
+    for (who, key) in [("a key with a wrong secret", wrong), ("a revoked key", secret)] {
+        turned_away_everywhere(&world, who, key.clone(), &all).await?;
+        refused_everything(&world, who, Some(key), Code::Unauthenticated).await?;
+    }
+    Ok(())
 }
 
 pub async fn an_api_key_may_do_what_it_was_made_for(world: Arc<World>) -> anyhow::Result<()> {
