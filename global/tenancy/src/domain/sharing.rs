@@ -1,7 +1,7 @@
 //! Who may use how much of a tenant's limit (docs/adr/0019-routers-share-a-limit.md). Pure: the time is the caller's.
 //!
-//! Invariant: of any tenant, the shares that routers hold add up to no more than the whole, but for the least share of
-//! a router that the others have not made room for yet.
+//! Invariant: of any tenant, the shares that routers hold come to add up to no more than the whole, and then stay so. A
+//! router that is new to the others brings more with it, until each has reported once.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -105,7 +105,8 @@ impl Sharing {
         let number = u32::try_from(self.routers.len()).unwrap_or(u32::MAX).max(1);
         let (even, least) = (WHOLE / number, EVEN / number);
         let of_others = self.routers.iter().filter(|(id, _)| **id != router).map(|(_, other)| other.rest);
-        let rest = granted(even, of_others, least);
+        let held = self.routers.get(&router).map_or(0, |own| own.rest);
+        let rest = granted(even, held, of_others, least);
         let mut shares = Vec::new();
         let routers = &self.routers;
         self.tenants.retain(|tenant, pressed| {
@@ -132,7 +133,8 @@ impl Pressed {
         let target = target(pressure(&router), all, routers.len(), least);
         let of_others = routers.iter().filter(|(id, _)| **id != router);
         let of_others = of_others.map(|(id, other)| self.by_router.get(id).map_or(other.rest, |holding| holding.share));
-        let share = granted(target, of_others, least);
+        let held = self.by_router.get(&router).map_or(0, |own| own.share);
+        let share = granted(target, held, of_others, least);
         if let Some(own) = self.by_router.get_mut(&router) {
             own.share = own.share.max(share);
         }
@@ -156,11 +158,16 @@ fn target(own: u32, all: u64, routers: usize, least: u32) -> u32 {
     u32::try_from(target).unwrap_or(WHOLE)
 }
 
-/// What there is room for beside the others, and at least `least`.
-fn granted(target: u32, of_others: impl Iterator<Item = u32>, least: u32) -> u32 {
+/// What a router that holds `held` may have of what it should have. It gives away what is too much; it gets no more
+/// than there is room for beside the others, and keeps what it has: all of them together should have the whole, so
+/// nobody has to have less for another's sake.
+fn granted(target: u32, held: u32, of_others: impl Iterator<Item = u32>, least: u32) -> u32 {
+    if held >= target {
+        return target;
+    }
     let taken: u64 = of_others.map(u64::from).sum();
     let room = u64::from(WHOLE).saturating_sub(taken);
-    target.min(u32::try_from(room).unwrap_or(WHOLE)).max(least)
+    target.min(u32::try_from(room).unwrap_or(WHOLE)).max(held).max(least)
 }
 
 /// The answer of one who does not know yet who else there is.
@@ -268,6 +275,33 @@ mod tests {
         assert_eq!((shares(&peers, 0), shares(&peers, 1)), before);
         beats(&mut sharing, &mut peers, &[&[0, 0], &[0, WHOLE], &[WHOLE, 0]], now, 3);
         assert!(shares(&peers, 0)[2] > 900_000 && shares(&peers, 1)[1] > 900_000);
+    }
+
+    /// It begins with the whole until it is told otherwise. The others do not have less for it.
+    #[test]
+    fn a_router_that_begins_again_takes_nothing_from_the_others() {
+        let mut sharing = Sharing::new(1, Duration::ZERO);
+        let mut peers = [Peer::new(), Peer::new()];
+        let pressed: [&[u32]; 2] = [&[0, WHOLE / 4], &[0, 0]];
+        let now = beats(&mut sharing, &mut peers, &pressed, 0, 20);
+        let before = (shares(&peers, 0), shares(&peers, 1));
+        peers[1].held = Shares { rest: WHOLE, shares: Vec::new() };
+        for beat in now..now + 3 {
+            beats(&mut sharing, &mut peers, &pressed, beat, 1);
+            assert_eq!((peers[0].of(&tenant(0)), peers[0].of(&tenant(1))), (before.0[0], before.1[0]));
+        }
+        assert_eq!((shares(&peers, 0), shares(&peers, 1)), before);
+    }
+
+    /// Nor when a writer is new to all of them, and each has the whole.
+    #[test]
+    fn routers_that_each_have_the_whole_come_to_their_parts_at_once() {
+        let mut sharing = Sharing::new(1, Duration::ZERO);
+        let mut peers = [Peer::new(), Peer::new(), Peer::new()];
+        let idle: &[u32] = &[];
+        let now = beats(&mut sharing, &mut peers, &[idle; 3], 0, 10);
+        beats(&mut sharing, &mut peers, &[idle; 3], now, 1);
+        assert_eq!(shares(&peers, 0), [WHOLE / 3; 3]);
     }
 
     /// Whatever comes: together they never use more than the whole, but for the least share of each newcomer.
