@@ -98,9 +98,7 @@ struct Loaded {
 /// All cells with their load, for the placement policy. There are tens of cells, not thousands.
 pub async fn candidates(db: &mut PgConnection) -> Result<Vec<Candidate>, Error> {
     let rows: Vec<Loaded> = sqlx::query_as(
-        "select c.id, c.http, c.flight, c.kind, c.organisation, c.state, c.capacity, c.region,
-                (select count(*) from tenants t where t.cell = c.id) as tenants
-         from cells c order by c.id",
+        "select id, http, flight, kind, organisation, state, capacity, region, tenants from cells order by id",
     )
     .fetch_all(db)
     .await?;
@@ -129,7 +127,8 @@ pub async fn list(
 ) -> Result<Vec<CellStatus>, Error> {
     let rows = sqlx::query_as(
         "select c.id, c.http, c.flight, c.kind, c.organisation, c.state, c.capacity, c.region,
-                (select count(*) from tenants t where t.cell = c.id and ($1::text is null or t.organisation = $1)) as tenants,
+                case when $1::text is null then c.tenants
+                     else (select count(*) from tenants t where t.cell = c.id and t.organisation = $1) end as tenants,
                 r.contracts_version, r.contracts_sha256, r.drift, r.reported_at
          from cells c left join cell_reports r on r.cell = c.id
          where ($1::text is null or c.kind = 'shared' or c.organisation = $1)

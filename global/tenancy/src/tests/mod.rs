@@ -134,7 +134,14 @@ pub async fn create(tenancy: &Tenancy, name: &str, organisation: &str) -> Result
     tenants::create(tenancy, &platform(), &tenant(name), born(organisation, None, None)).await.map(|(tenant, _)| tenant)
 }
 
+/// The routing table as it is, and every cell's count of tenants as it should be.
 pub async fn snapshot(pool: &PgPool) -> anyhow::Result<Table> {
+    let (counted,): (bool,) = sqlx::query_as(
+        "select coalesce(bool_and(c.tenants = (select count(*) from tenants t where t.cell = c.id)), true) from cells c",
+    )
+    .fetch_one(pool)
+    .await?;
+    anyhow::ensure!(counted, "a cell's tenants are not counted right");
     let mut db = kit::database::begin(pool).await?;
     let mut table = Table { version: routing::hold_still(&mut db).await?, ..Table::default() };
     let (cells, tiers) = (routing::cells(&mut db).await?, store::tiers::list(&mut db, None, None, i64::MAX).await?);
