@@ -99,7 +99,7 @@ pub struct Placement {
     pub tenant: TenantId,
     pub cell: CellId,
     pub generation: Generation,
-    pub gate: Gate,
+    pub gate: Arc<Gate>,
     pub by: By,
     /// What its tier allows it; `None` where this router's own default holds.
     pub allowance: Option<Allowance>,

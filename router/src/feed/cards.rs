@@ -7,7 +7,7 @@ use contracts::key_cards::CardLine;
 use tokio::task::JoinHandle;
 
 use super::lines::Lines;
-use super::{Backoff, Complaint, FeedError, Feeds, HEAD, Source, keep};
+use super::{Backoff, Complaint, FeedError, Feeds, Source, keep};
 use crate::cards::Cards;
 use crate::knowledge::{Knowledge, now};
 use crate::metrics::FeedLabel;
@@ -57,17 +57,13 @@ impl KeyCards {
         complaint: &mut Complaint,
         keeping: &mut Keeping,
     ) -> Result<(), FeedError> {
-        let mut since = self.knowledge.cards().seq;
-        let mut response = self.open(since).await?;
-        let head = response.headers().get(HEAD).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
-        if head.is_some_and(|head| head < since) {
-            // Restored from an older copy: its numbers begin again. Cards known stay until they expire.
-            tracing::warn!(feed = NAME, since, "the feed went back; reading it from the start");
-            since = 0;
+        let since = self.knowledge.cards().seq;
+        let (mut response, went_back) = self.source.after(NAME, "/internal/v1/key-cards", since, self.stale).await?;
+        if went_back {
+            // Cards known stay until they expire.
             let mut cards = Cards::clone(&self.knowledge.cards());
             cards.seq = 0;
             self.knowledge.replace_cards(cards);
-            response = self.open(since).await?;
         }
         let mut lines = Lines::new(MAX_LINE);
         loop {
@@ -80,10 +76,6 @@ impl KeyCards {
             backoff.reset();
             complaint.over(NAME);
         }
-    }
-
-    async fn open(&self, since: u64) -> Result<reqwest::Response, FeedError> {
-        self.source.get(&format!("/internal/v1/key-cards?since={since}"), self.stale).await
     }
 
     /// Whether there was any.

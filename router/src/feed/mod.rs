@@ -96,6 +96,24 @@ impl Source {
         answered(self.client.get(format!("{}{path}", self.base)), patience).await
     }
 
+    /// A feed that is numbered, from the line after `since`; and whether it went back behind that, so that it is read
+    /// from its start: it was restored from an older copy, and its numbers begin again.
+    async fn after(
+        &self,
+        feed: &'static str,
+        path: &str,
+        since: u64,
+        patience: Duration,
+    ) -> Result<(reqwest::Response, bool), FeedError> {
+        let response = self.get(&format!("{path}?since={since}"), patience).await?;
+        let head = response.headers().get(HEAD).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+        if head.is_none_or(|head| head >= since) {
+            return Ok((response, false));
+        }
+        tracing::warn!(feed, since, "the feed went back; reading it from the start");
+        Ok((self.get(&format!("{path}?since=0"), patience).await?, true))
+    }
+
     /// The whole answer of a 200, `most` bytes at most; `patience` is for its header and again for its body.
     async fn fetch(&self, path: &str, patience: Duration, most: usize) -> Result<Vec<u8>, FeedError> {
         whole(self.get(path, patience).await?, patience, most).await

@@ -6,7 +6,7 @@ use std::time::Duration;
 use contracts::claims::Revocation;
 
 use super::lines::Lines;
-use super::{Backoff, Complaint, FeedError, Feeds, HEAD, Source, keep};
+use super::{Backoff, Complaint, FeedError, Feeds, Source, keep};
 use crate::knowledge::{Knowledge, now};
 use crate::metrics::FeedLabel;
 use crate::revoked::Revoked;
@@ -49,18 +49,13 @@ impl Revocations {
     }
 
     async fn session(&self, backoff: &mut Backoff, complaint: &mut Complaint) -> Result<(), FeedError> {
-        let mut since = self.knowledge.revoked().seq;
-        let mut response = self.open(since).await?;
-        let head = response.headers().get(HEAD).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
-        if head.is_some_and(|head| head < since) {
-            // The feed was restored from an older copy: its numbers begin again. Sessions known
-            // to be revoked stay so.
-            tracing::warn!(feed = NAME, since, "the feed went back; reading it from the start");
-            since = 0;
+        let since = self.knowledge.revoked().seq;
+        let (mut response, went_back) = self.source.after(NAME, "/internal/v1/revocations", since, self.stale).await?;
+        if went_back {
+            // Sessions known to be revoked stay so.
             let mut revoked = Revoked::clone(&self.knowledge.revoked());
             revoked.seq = 0;
             self.knowledge.replace_revoked(revoked);
-            response = self.open(since).await?;
         }
         let mut lines = Lines::new(MAX_LINE);
         loop {
@@ -70,10 +65,6 @@ impl Revocations {
             backoff.reset();
             complaint.over(NAME);
         }
-    }
-
-    async fn open(&self, since: u64) -> Result<reqwest::Response, FeedError> {
-        self.source.get(&format!("/internal/v1/revocations?since={since}"), self.stale).await
     }
 
     async fn take(&self, lines: Vec<Vec<u8>>) -> Result<(), FeedError> {

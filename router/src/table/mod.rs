@@ -62,8 +62,8 @@ pub struct Seat<'a> {
 #[derive(Debug, Clone)]
 struct Cell {
     endpoint: CellEndpoint,
-    http: Gate,
-    flight: Gate,
+    http: Arc<Gate>,
+    flight: Arc<Gate>,
     tenants: u64,
 }
 
@@ -103,7 +103,7 @@ impl Cell {
     fn new(endpoint: CellEndpoint, tenants: u64) -> Result<Self, TableError> {
         let gate = |at: &str, service: &str| {
             let at = At::parse(at).ok_or_else(|| TableError::Address(endpoint.cell.clone()))?;
-            Ok::<_, TableError>(Gate::new(at, format!("{service}.{}.cytoplane.internal", endpoint.cell)))
+            Ok::<_, TableError>(Arc::new(Gate::new(at, format!("{service}.{}.cytoplane.internal", endpoint.cell))))
         };
         let (http, flight) = (gate(&endpoint.http, GATEWAY)?, gate(&endpoint.flight, SQL_BI_GATEWAY)?);
         Ok(Self { endpoint, http, flight, tenants })
@@ -224,7 +224,7 @@ impl View {
         }
     }
 
-    pub fn gate(&self, cell: &CellId, surface: Surface) -> Option<&Gate> {
+    pub fn gate(&self, cell: &CellId, surface: Surface) -> Option<&Arc<Gate>> {
         self.cells.get(cell).map(|cell| match surface {
             Surface::Http => &cell.http,
             Surface::Flight => &cell.flight,

@@ -59,17 +59,31 @@ pub struct DrainPlan {
 }
 
 /// Limits of each tenant; 0 = none.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, clap::Args)]
 #[serde(rename_all = "camelCase")]
 pub struct Tier {
+    /// 2 to 39 characters of a-z, 0-9 and '-'.
     #[serde(skip_serializing)]
     pub id: String,
+    #[arg(long, default_value_t = 0)]
     pub requests_per_second: u32,
+    /// Requests that may come at once.
+    #[arg(long, default_value_t = 0)]
     pub request_burst: u32,
+    /// Requests under way.
+    #[arg(long, default_value_t = 0)]
     pub concurrent_requests: u32,
+    /// Bytes of bodies, both ways together.
+    #[arg(long, default_value_t = 0)]
     pub bytes_per_second: u64,
+    /// Bytes that may come at once.
+    #[arg(long, default_value_t = 0)]
     pub byte_burst: u64,
+    /// Longest body of a request, in bytes.
+    #[arg(long, default_value_t = 0)]
     pub body_bytes: u64,
+    /// Of a full router, its tenants get so many times what one of weight 1 gets.
+    #[arg(long, default_value_t = 1)]
     pub weight: u32,
 }
 
