@@ -1,6 +1,6 @@
 //! Asks the name service for the names of cells, each again when its answer has run out.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -98,21 +98,24 @@ impl Resolving {
             return;
         }
         let mut names = Names::clone(&self.knowledge.names());
-        let mut is_news = false;
+        let (mut is_news, mut unanswered) = (false, BTreeSet::new());
         while let Some(answered) = asking.join_next().await {
             let Ok(Answered { name, outcome }) = answered else { continue };
             match outcome {
                 Ok(Answer { addresses, until }) => {
                     is_news |= names.set(&name, addresses);
                     due.insert(name, until);
-                    complaint.over(NAME);
                 }
                 Err(error) => {
                     self.knowledge.metrics.feed_failures.get_or_create(&FeedLabel { feed: NAME }).inc();
-                    complaint.about(NAME, format!("{name}: {error}"));
+                    unanswered.insert(format!("{name}: {error}"));
                     due.insert(name, Instant::now() + SHORTEST);
                 }
             }
+        }
+        match unanswered.first() {
+            Some(first) => complaint.about(NAME, format!("{} names, the first: {first}", unanswered.len())),
+            None => complaint.over(NAME),
         }
         if is_news {
             names.keep(|name| used.contains(name));
