@@ -7,10 +7,9 @@ use contracts::key_cards::CardLine;
 use tokio::task::JoinHandle;
 
 use super::lines::Lines;
-use super::{Backoff, Complaint, FeedError, Feeds, Source, keep};
+use super::{FeedError, Feeds, Source, Standing, keep};
 use crate::cards::Cards;
 use crate::knowledge::{Knowledge, now};
-use crate::metrics::FeedLabel;
 use crate::shelf::Shelf;
 
 const NAME: &str = "key_cards";
@@ -39,24 +38,18 @@ impl KeyCards {
     }
 
     pub async fn follow(self) {
-        let mut backoff = Backoff::new();
-        let mut complaint = Complaint::default();
+        let mut standing = Standing::new(NAME, &self.knowledge);
         let mut keeping = Keeping { unkept: false, next: Instant::now(), writing: None };
         loop {
-            if let Err(error) = self.session(&mut backoff, &mut complaint, &mut keeping).await {
-                complaint.about(NAME, &error);
+            match self.session(&mut standing, &mut keeping).await {
+                Ok(()) => standing.ended(),
+                Err(error) => standing.lost(error),
             }
-            self.knowledge.metrics.feed_failures.get_or_create(&FeedLabel { feed: NAME }).inc();
-            tokio::time::sleep(backoff.pause()).await;
+            tokio::time::sleep(standing.pause()).await;
         }
     }
 
-    async fn session(
-        &self,
-        backoff: &mut Backoff,
-        complaint: &mut Complaint,
-        keeping: &mut Keeping,
-    ) -> Result<(), FeedError> {
+    async fn session(&self, standing: &mut Standing, keeping: &mut Keeping) -> Result<(), FeedError> {
         let since = self.knowledge.cards().seq;
         let (mut response, went_back) = self.source.after(NAME, "/internal/v1/key-cards", since, self.stale).await?;
         if went_back {
@@ -73,8 +66,7 @@ impl KeyCards {
             };
             let Some(chunk) = chunk else { return Ok(()) };
             keeping.unkept |= self.take(lines.push(&chunk)?)?;
-            backoff.reset();
-            complaint.over(NAME);
+            standing.heard();
         }
     }
 

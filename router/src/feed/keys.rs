@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Backoff, Complaint, FeedError, Feeds, Source, keep};
+use super::{FeedError, Feeds, Source, Standing, keep};
 use crate::knowledge::Knowledge;
-use crate::metrics::FeedLabel;
 use crate::shelf::Kind;
 use crate::token::Keys;
 
@@ -28,25 +27,21 @@ impl KeySets {
     }
 
     pub async fn follow(self) {
-        let mut backoff = Backoff::new();
-        let mut complaint = Complaint::default();
+        let mut standing = Standing::new(NAME, &self.knowledge);
         let mut held = Vec::new();
         loop {
             let pause = match self.fetch(&mut held).await {
                 Ok(()) => {
-                    backoff.reset();
-                    complaint.over(NAME);
+                    standing.heard();
                     tokio::time::sleep(LEAST_PAUSE).await;
                     self.pause
                 }
                 Err(error) => {
-                    let label = FeedLabel { feed: NAME };
-                    self.knowledge.metrics.feed_failures.get_or_create(&label).inc();
                     if matches!(error, FeedError::Keys(_)) {
-                        self.knowledge.metrics.refused_data.get_or_create(&label).inc();
+                        standing.refused();
                     }
-                    complaint.about(NAME, &error);
-                    backoff.pause()
+                    standing.lost(error);
+                    standing.pause()
                 }
             };
             tokio::select! {

@@ -8,6 +8,7 @@ mod lines;
 mod revocations;
 mod routing;
 mod shares;
+mod standing;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,7 +17,6 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
-use rand::Rng;
 use uuid::Uuid;
 
 use crate::config::Config;
@@ -27,6 +27,8 @@ use crate::names::Resolving;
 use crate::tls::{Identity, TlsError};
 
 pub use shares::own_id;
+pub(crate) use standing::Complaint;
+use standing::Standing;
 
 /// Name the global plane's certificate must carry.
 pub const GLOBAL_NAME: &str = "global.global.cytoplane.internal";
@@ -165,59 +167,6 @@ pub enum SourceError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Client(#[from] reqwest::Error),
-}
-
-/// Pause before the next try: doubles from 100 ms to 5 s, with a jitter so that a fleet of
-/// routers does not come back as one.
-pub struct Backoff(Duration);
-
-impl Backoff {
-    const LEAST: Duration = Duration::from_millis(100);
-    const MOST: Duration = Duration::from_secs(5);
-
-    pub fn new() -> Self {
-        Self(Self::LEAST)
-    }
-
-    pub fn reset(&mut self) {
-        self.0 = Self::LEAST;
-    }
-
-    pub fn pause(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 2).min(Self::MOST);
-        pause.mul_f64(rand::rng().random_range(0.75..1.25))
-    }
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// Says what is wrong with a feed once, and again when it changes or after a minute; every try
-/// would drown the log while the global plane is away.
-#[derive(Debug, Clone, Default)]
-pub struct Complaint(Option<(String, Instant)>);
-
-impl Complaint {
-    const AGAIN_AFTER: Duration = Duration::from_secs(60);
-
-    pub(crate) fn about(&mut self, feed: &'static str, error: impl std::fmt::Display) {
-        let text = error.to_string();
-        let said = self.0.as_ref().is_some_and(|(last, at)| *last == text && at.elapsed() < Self::AGAIN_AFTER);
-        if !said {
-            tracing::warn!(feed, error = %text, "feed lost; what is known is served");
-            self.0 = Some((text, Instant::now()));
-        }
-    }
-
-    pub(crate) fn over(&mut self, feed: &'static str) {
-        if self.0.take().is_some() {
-            tracing::info!(feed, "feed back");
-        }
-    }
 }
 
 /// The followers, as one background service of pingora.

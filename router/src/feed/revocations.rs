@@ -6,9 +6,8 @@ use std::time::Duration;
 use contracts::claims::Revocation;
 
 use super::lines::Lines;
-use super::{Backoff, Complaint, FeedError, Feeds, Source, keep};
+use super::{FeedError, Feeds, Source, Standing, keep};
 use crate::knowledge::{Knowledge, now};
-use crate::metrics::FeedLabel;
 use crate::revoked::Revoked;
 
 const NAME: &str = "revocations";
@@ -33,22 +32,20 @@ impl Revocations {
     }
 
     pub async fn follow(self) {
-        let mut backoff = Backoff::new();
-        let mut complaint = Complaint::default();
+        let mut standing = Standing::new(NAME, &self.knowledge);
         loop {
-            let pause = match self.session(&mut backoff, &mut complaint).await {
+            let pause = match self.session(&mut standing).await {
                 Ok(()) => self.pause,
                 Err(error) => {
-                    self.knowledge.metrics.feed_failures.get_or_create(&FeedLabel { feed: NAME }).inc();
-                    complaint.about(NAME, &error);
-                    backoff.pause()
+                    standing.lost(error);
+                    standing.pause()
                 }
             };
             tokio::time::sleep(pause).await;
         }
     }
 
-    async fn session(&self, backoff: &mut Backoff, complaint: &mut Complaint) -> Result<(), FeedError> {
+    async fn session(&self, standing: &mut Standing) -> Result<(), FeedError> {
         let since = self.knowledge.revoked().seq;
         let (mut response, went_back) = self.source.after(NAME, "/internal/v1/revocations", since, self.stale).await?;
         if went_back {
@@ -62,8 +59,7 @@ impl Revocations {
             let chunk = tokio::time::timeout(self.stale, response.chunk()).await.map_err(|_| FeedError::Silent)??;
             let Some(chunk) = chunk else { return Ok(()) };
             self.take(lines.push(&chunk)?).await?;
-            backoff.reset();
-            complaint.over(NAME);
+            standing.heard();
         }
     }
 

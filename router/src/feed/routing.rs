@@ -7,9 +7,9 @@ use contracts::routing::FeedLine;
 use tokio::task::JoinHandle;
 
 use super::lines::Lines;
-use super::{Backoff, Complaint, FeedError, Feeds, Source, keep};
+use super::standing::Backoff;
+use super::{FeedError, Feeds, Source, Standing, keep};
 use crate::knowledge::Knowledge;
-use crate::metrics::FeedLabel;
 use crate::shelf::Shelf;
 use crate::table::{Follower, StepError, View};
 
@@ -48,28 +48,31 @@ impl Routing {
     }
 
     pub async fn follow(self) {
-        let mut backoff = Backoff::new();
-        let mut complaint = Complaint::default();
+        let mut standing = Standing::new(NAME, &self.knowledge);
         let mut whole = false;
         loop {
-            let error = self.session(whole, &mut backoff, &mut complaint).await.err();
-            whole = matches!(error, Some(FeedError::Step(StepError::Lost(_))));
-            let label = FeedLabel { feed: NAME };
-            if let Some(error) = &error {
-                if matches!(error, FeedError::Step(StepError::Refused(_)) | FeedError::Table(_) | FeedError::Shape(_)) {
-                    self.knowledge.metrics.refused_data.get_or_create(&label).inc();
+            let ended = self.session(whole, &mut standing).await;
+            whole = matches!(ended, Err(FeedError::Step(StepError::Lost(_))));
+            match ended {
+                Ok(()) => standing.ended(),
+                Err(error) => {
+                    if matches!(
+                        error,
+                        FeedError::Step(StepError::Refused(_)) | FeedError::Table(_) | FeedError::Shape(_)
+                    ) {
+                        standing.refused();
+                    }
+                    standing.lost(error);
                 }
-                complaint.about(NAME, error);
             }
-            self.knowledge.metrics.feed_failures.get_or_create(&label).inc();
             tokio::select! {
-                () = tokio::time::sleep(backoff.pause()) => {}
+                () = tokio::time::sleep(standing.pause()) => {}
                 () = self.knowledge.table_wanted.notified() => tokio::time::sleep(Backoff::LEAST).await,
             }
         }
     }
 
-    async fn session(&self, whole: bool, backoff: &mut Backoff, complaint: &mut Complaint) -> Result<(), FeedError> {
+    async fn session(&self, whole: bool, standing: &mut Standing) -> Result<(), FeedError> {
         let follower = Follower::new(self.knowledge.view().as_ref().clone());
         let path = match follower.view().version() {
             version if version > 0 && !whole => format!("/internal/v1/routing?since={version}"),
@@ -97,8 +100,7 @@ impl Routing {
             if outcome.is_err() {
                 break outcome;
             }
-            backoff.reset();
-            complaint.over(NAME);
+            standing.heard();
         };
         while session.unkept || session.packing.is_some() {
             session.next = Instant::now();

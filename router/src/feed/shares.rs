@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 use contracts::shares;
 use uuid::Uuid;
 
-use super::{Backoff, Complaint, FeedError, Feeds, Source};
+use super::{FeedError, Feeds, Source, Standing};
 use crate::fairness::{Ledger, Shares};
 use crate::knowledge::Knowledge;
-use crate::metrics::FeedLabel;
 
 const NAME: &str = "shares";
 const BEAT: Duration = Duration::from_secs(1);
@@ -55,19 +54,16 @@ impl Sharing {
     }
 
     pub async fn follow(self) {
-        let mut backoff = Backoff::new();
-        let mut complaint = Complaint::default();
+        let mut standing = Standing::new(NAME, &self.knowledge);
         loop {
             let pause = match self.report().await {
                 Ok(()) => {
-                    backoff.reset();
-                    complaint.over(NAME);
+                    standing.heard();
                     BEAT
                 }
                 Err(error) => {
-                    self.knowledge.metrics.feed_failures.get_or_create(&FeedLabel { feed: NAME }).inc();
-                    complaint.about(NAME, &error);
-                    backoff.pause().max(BEAT)
+                    standing.lost(error);
+                    standing.pause().max(BEAT)
                 }
             };
             tokio::time::sleep(pause).await;
