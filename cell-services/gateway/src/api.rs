@@ -149,7 +149,7 @@ impl Entry {
                 return (response, left);
             }
         };
-        let left = leave.left;
+        let left = leave.left.clone();
         if domain::is_safe(&call.method) {
             let response = self.answer(&call.scope, request, leave).await;
             if domain::is_recorded(&call.method, response.status()) {

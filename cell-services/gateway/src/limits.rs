@@ -29,6 +29,8 @@ type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformati
 
 struct Tenant {
     terms: Terms,
+    /// The terms, as each of its answers says them.
+    policy: HeaderValue,
     rate: Limiter,
     under_way: Arc<Semaphore>,
 }
@@ -46,6 +48,11 @@ struct Terms {
 impl Terms {
     fn quota(self) -> Quota {
         Quota::per_second(self.rate).allow_burst(self.burst)
+    }
+
+    fn policy(self) -> HeaderValue {
+        let policy = format!("\"tenant\";q={};w=1;burst={}", self.rate, self.burst);
+        HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("\"tenant\""))
     }
 }
 
@@ -66,11 +73,11 @@ pub struct Leave {
 }
 
 /// What a tenant is told of its allowance.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Left {
     /// Requests it could still make at once.
     remaining: u32,
-    terms: Terms,
+    policy: HeaderValue,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,8 +106,9 @@ impl Limits {
     /// `tier` is what the router said of the tenant's tier.
     pub fn enter(&self, tenant: &TenantId, tier: Option<RequestLimits>) -> Result<Leave, (Refusal, Left)> {
         let terms = self.terms_of(tier);
-        let left = |remaining| Left { remaining, terms };
-        let limits = self.of(tenant, terms).ok_or((Refusal::Crowded, left(0)))?;
+        let crowded = || (Refusal::Crowded, Left { remaining: 0, policy: terms.policy() });
+        let limits = self.of(tenant, terms).ok_or_else(crowded)?;
+        let left = |remaining| Left { remaining, policy: limits.policy.clone() };
         let remaining = match limits.rate.check() {
             Ok(snapshot) => snapshot.remaining_burst_capacity(),
             Err(until) => return Err((Refusal::Rate { after: until.wait_time_from(self.clock.now()) }, left(0))),
@@ -142,6 +150,7 @@ impl Limits {
         }
         let fresh = Arc::new(Tenant {
             terms,
+            policy: terms.policy(),
             rate: RateLimiter::direct(terms.quota()).with_middleware(),
             under_way: Arc::new(Semaphore::new(terms.concurrent)),
         });
@@ -153,12 +162,9 @@ impl Limits {
 impl Left {
     /// Writes the allowance onto an answer.
     pub fn announce(&self, headers: &mut HeaderMap) {
-        let policy = format!("\"tenant\";q={};w=1;burst={}", self.terms.rate, self.terms.burst);
-        let left = format!("\"tenant\";r={};t=1", self.remaining);
-        for (name, text) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
-            if let Ok(value) = HeaderValue::from_str(&text) {
-                headers.insert(name, value);
-            }
+        headers.insert(RATE_LIMIT_POLICY, self.policy.clone());
+        if let Ok(value) = HeaderValue::from_str(&format!("\"tenant\";r={};t=1", self.remaining)) {
+            headers.insert(RATE_LIMIT, value);
         }
     }
 }
