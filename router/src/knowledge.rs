@@ -198,6 +198,15 @@ impl Knowledge {
         matches!(tokio::time::timeout(KEY_PATIENCE, moved.changed()).await, Ok(Ok(())))
     }
 
+    /// Waits until there are keys, from wherever.
+    pub async fn keys_known(&self) {
+        let mut moved = self.keys_moved.subscribe();
+        while self.keys.load().is_none() {
+            // The sender is ours: the wait cannot fail.
+            let _ = moved.changed().await;
+        }
+    }
+
     /// Waits until requests can be placed.
     pub async fn ready(&self) {
         let (mut table, mut keys) = (self.table_moved.subscribe(), self.keys_moved.subscribe());

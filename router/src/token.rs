@@ -53,6 +53,15 @@ pub enum TokenError {
     },
 }
 
+/// Why a document is not taken for identity's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unproven {
+    #[error("the key of its signature is not known")]
+    UnknownKey,
+    #[error("its signature is wrong")]
+    Signature,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeysError {
     #[error("it is not a key set: {0}")]
@@ -113,6 +122,14 @@ impl Keys {
             return Err(KeysError::Empty);
         }
         Ok(Self { by_id, proven: Proven::default() })
+    }
+
+    /// Whether one of the keys signed the document; `signature` is base64 (URL-safe, no padding).
+    pub fn prove_document(&self, kid: &str, document: &[u8], signature: &str) -> Result<(), Unproven> {
+        let key = self.by_id.get(kid).ok_or(Unproven::UnknownKey)?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Unproven::Signature)?;
+        let signature = Signature::from_slice(&signature).map_err(|_| Unproven::Signature)?;
+        key.verify_strict(document, &signature).map_err(|_| Unproven::Signature)
     }
 
     pub fn len(&self) -> usize {
@@ -181,9 +198,10 @@ fn prove(token: &str, keys: &Keys) -> Result<Content, TokenError> {
     if header.crit.is_some() {
         return Err(TokenError::Malformed);
     }
-    let key = keys.by_id.get(&header.kid).ok_or(TokenError::UnknownKey)?;
-    let signature = Signature::from_slice(&decode(signature)?).map_err(|_| TokenError::Malformed)?;
-    key.verify_strict(signed.as_bytes(), &signature).map_err(|_| TokenError::Signature)?;
+    keys.prove_document(&header.kid, signed.as_bytes(), signature).map_err(|unproven| match unproven {
+        Unproven::UnknownKey => TokenError::UnknownKey,
+        Unproven::Signature => TokenError::Signature,
+    })?;
 
     let payload = decode(payload)?;
     let claims: Claims = serde_json::from_slice(&payload).map_err(|_| TokenError::Malformed)?;

@@ -92,18 +92,19 @@ impl Placements {
         self.known.read().iter().map(|(tenant, known)| (tenant.clone(), *known)).collect()
     }
 
-    /// Takes the list of all who live here in the place of what was known. A list that has lost too many of them is
-    /// refused whole.
+    /// Takes the list of all who live here in the place of what was known. A list that has lost many more of them than
+    /// have `departed` meanwhile is refused whole.
     pub fn replace(
         &self,
         listed: HashMap<TenantId, Generation>,
         leaving: &HashMap<TenantId, Generation>,
+        departed: u64,
     ) -> Result<(), ApplyError> {
         let mut known = self.known.write();
         let here = known.iter().filter(|(_, known)| !matches!(known, Known::Away(_)));
         let (had, lost) =
-            here.fold((0, 0), |(had, lost), (tenant, _)| (had + 1, lost + usize::from(!listed.contains_key(tenant))));
-        plausible(had, lost)?;
+            here.fold((0, 0), |(had, lost), (tenant, _)| (had + 1, lost + u64::from(!listed.contains_key(tenant))));
+        plausible(had, lost, departed)?;
         for (tenant, generation) in &listed {
             let have = match known.get(tenant) {
                 Some(Known::Leaving { generation, .. }) => *generation,
@@ -206,7 +207,7 @@ mod tests {
     }
 
     fn replace(placements: &Placements, listed: HashMap<TenantId, Generation>) -> Result<(), ApplyError> {
-        placements.replace(listed, &HashMap::new())
+        placements.replace(listed, &HashMap::new(), 0)
     }
 
     fn admit(placements: &Placements, cell: &str, generation: u64) -> Result<(), Misdirected> {
@@ -252,9 +253,9 @@ mod tests {
         placements.change(acme(), Place::Here { generation: Generation(9) });
         assert!(placements.lets_in(&acme()));
         let one = |generation| HashMap::from([(acme(), Generation(generation))]);
-        placements.replace(one(9), &one(11)).unwrap();
+        placements.replace(one(9), &one(11), 0).unwrap();
         assert!(!placements.lets_in(&acme()));
-        placements.replace(one(9), &one(11)).unwrap();
+        placements.replace(one(9), &one(11), 0).unwrap();
         assert_eq!(placements.generation(&acme()), Some(Generation(9)));
     }
 
@@ -288,7 +289,7 @@ mod tests {
         replace(&placements, listed(100, 7)).unwrap();
         let before = placements.known();
         assert!(matches!(replace(&placements, listed(100, 6)), Err(ApplyError::Backwards { .. })));
-        assert!(matches!(replace(&placements, listed(80, 7)), Err(ApplyError::Implausible { had: 100, lost: 20 })));
+        assert!(matches!(replace(&placements, listed(80, 7)), Err(ApplyError::Implausible { had: 100, lost: 20, removed: 0 })));
         assert!(replace(&placements, HashMap::new()).is_err());
         assert_eq!(placements.known(), before);
     }

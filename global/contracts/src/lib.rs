@@ -14,6 +14,7 @@ pub mod key_cards;
 pub mod nats;
 pub mod placements;
 pub mod routing;
+pub mod seal;
 pub mod services;
 pub mod shares;
 pub mod tiers;

@@ -17,6 +17,9 @@ pub enum PlacementLine {
         /// Those of them that are leaving, and the generation at which they are entered again.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         leaving: Vec<(TenantId, Generation)>,
+        /// So many have left the cell so far.
+        #[serde(default)]
+        departed: u64,
         last: bool,
     },
     /// `after` is the version of the line before; changes that do not concern the cell lie in between.

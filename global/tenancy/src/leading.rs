@@ -3,6 +3,8 @@
 //! Invariant: whatever was done is found in the database, and every step can be done again. So a leader that dies is
 //! followed by another, which begins with the step at which the first one stopped.
 
+mod journal;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +18,11 @@ use uuid::Uuid;
 use crate::Tenancy;
 use crate::domain::moving::{Step, copies_again};
 use crate::error::Error;
-use crate::ops::moves::{self, carried_at};
+use crate::ops::moves::carried_at;
 use crate::store;
 use crate::store::moves::Move;
+
+pub use journal::Journal;
 
 /// Rounds of settling: what a request leaves behind passes through two services at most, and each round carries it
 /// through one.
@@ -26,6 +30,7 @@ const ROUNDS: usize = 3;
 
 /// A cell's `tenant-move`, as the leader asks it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub enum Request {
     /// The cell may give the tenant to `to`.
     Promise {
@@ -122,8 +127,9 @@ fn lead(alone: Alone, cells: Arc<dyn Cells>, places: Arc<Semaphore>, found: Move
     });
 }
 
-async fn to_the_end(tenancy: &Tenancy, cells: &dyn Cells, found: Move) -> Result<(), Error> {
-    let leader = Leader::of(tenancy, cells, &found)?;
+/// Leads a move until it is over, or another process leads it.
+pub(crate) async fn to_the_end(journal: &dyn Journal, cells: &dyn Cells, found: Move) -> Result<(), Error> {
+    let leader = Leader::of(journal, cells, &found)?;
     let mut step = found.step()?;
     while !step.is_over() {
         step = match leader.take(step).await {
@@ -134,8 +140,8 @@ async fn to_the_end(tenancy: &Tenancy, cells: &dyn Cells, found: Move) -> Result
             Err(Stopped::Here(error @ (Error::Overtaken | Error::NotWriter))) => return Err(error),
             Err(error) => {
                 tracing::warn!(tenant = %leader.tenant, id = %found.id, step = step.name(), %error, "a step is tried again");
-                store::moves::complain(&mut *tenancy.0.pool.acquire().await?, found.id, &error.to_string()).await?;
-                tokio::time::sleep(Duration::from_millis(tenancy.0.settings.move_retry_ms)).await;
+                journal.complain(found.id, &error.to_string()).await?;
+                tokio::time::sleep(journal.pause()).await;
                 leader.now().await?
             }
         };
@@ -144,7 +150,7 @@ async fn to_the_end(tenancy: &Tenancy, cells: &dyn Cells, found: Move) -> Result
 }
 
 struct Leader<'a> {
-    tenancy: &'a Tenancy,
+    journal: &'a dyn Journal,
     cells: &'a dyn Cells,
     id: Uuid,
     tenant: TenantId,
@@ -153,10 +159,10 @@ struct Leader<'a> {
 }
 
 impl<'a> Leader<'a> {
-    fn of(tenancy: &'a Tenancy, cells: &'a dyn Cells, found: &Move) -> Result<Self, Error> {
+    fn of(journal: &'a dyn Journal, cells: &'a dyn Cells, found: &Move) -> Result<Self, Error> {
         use crate::store::routing::ill_formed;
         Ok(Self {
-            tenancy,
+            journal,
             cells,
             id: found.id,
             tenant: TenantId::new(found.tenant.clone()).map_err(ill_formed)?,
@@ -165,26 +171,14 @@ impl<'a> Leader<'a> {
         })
     }
 
-    async fn written(&self) -> Result<Move, Error> {
-        let mut db = self.tenancy.0.pool.acquire().await?;
-        store::moves::lock(&mut db, self.id).await?.ok_or(Error::NotFound("move"))
-    }
-
     /// Where the move stands now: somebody may have cancelled it.
     async fn now(&self) -> Result<Step, Error> {
-        self.written().await?.step()
+        self.journal.read(self.id).await?.step()
     }
 
     async fn generation(&self) -> Result<Generation, Error> {
-        let generation = self.written().await?.generation;
+        let generation = self.journal.read(self.id).await?.generation;
         Ok(Generation(generation.ok_or(Error::Broken("a move past its close has no generation"))?.unsigned_abs()))
-    }
-
-    async fn placed_at(&self) -> Result<Generation, Error> {
-        let mut db = self.tenancy.0.pool.acquire().await?;
-        let tenant = store::tenants::list(&mut db, None, None, Some(self.tenant.as_str()), None, 1).await?.pop();
-        let generation = tenant.ok_or(Error::NotFound("tenant"))?.generation;
-        Ok(Generation(generation.unsigned_abs()))
     }
 
     async fn ask(&self, cell: &CellId, request: Request) -> Result<u64, Stopped> {
@@ -197,7 +191,7 @@ impl<'a> Leader<'a> {
         match step {
             Step::Copy => self.copy().await?,
             Step::Close => {
-                moves::close(self.tenancy, self.id).await?;
+                self.journal.close(self.id).await?;
                 self.ask(&self.source, Request::Close).await?;
             }
             Step::Fence => {
@@ -218,7 +212,7 @@ impl<'a> Leader<'a> {
                 // Before anybody is let in: from here on nothing can be carried over what they write.
                 let generation = self.generation().await?;
                 self.ask(&self.target, Request::Fence { generation }).await?;
-                return Ok(moves::switch(self.tenancy, self.id).await?);
+                return Ok(self.journal.switch(self.id).await?);
             }
             Step::Clean => {
                 let generation = carried_at(self.generation().await?);
@@ -226,12 +220,12 @@ impl<'a> Leader<'a> {
             }
             Step::Back => {
                 // Whatever it is now: nothing of the tenant's is written there.
-                let generation = self.placed_at().await?;
+                let generation = self.journal.placed_at(&self.tenant).await?;
                 self.ask(&self.target, Request::Clean { generation }).await?;
             }
             Step::Done | Step::Cancelled => return Ok(step),
         }
-        Ok(moves::advance(self.tenancy, self.id, step).await?)
+        Ok(self.journal.advance(self.id, step).await?)
     }
 
     async fn promise(&self) -> Result<(), Stopped> {

@@ -52,6 +52,8 @@ pub enum FeedError {
     Step(#[from] crate::table::StepError),
     #[error(transparent)]
     Table(#[from] crate::table::TableError),
+    #[error("lines are not sealed by tenancy: {0}")]
+    Seal(#[from] crate::token::Unproven),
     #[error(transparent)]
     Keys(#[from] crate::token::KeysError),
     #[error("a table was not packed to its end")]

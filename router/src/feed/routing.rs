@@ -1,4 +1,4 @@
-//! Follows the routing log.
+//! Follows the routing log. Nothing of it is in force that tenancy has not signed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,8 @@ use super::standing::Backoff;
 use super::{FeedError, Feeds, Source, Standing, keep};
 use crate::knowledge::Knowledge;
 use crate::shelf::Shelf;
-use crate::table::{Follower, StepError, View};
+use crate::table::{Follower, Seal, Sealing, StepError, Taken, View};
+use crate::token::Unproven;
 
 const NAME: &str = "routing";
 /// Least time between two snapshots on disk, and how much longer than packing one it is.
@@ -29,6 +30,7 @@ pub struct Routing {
 
 /// One connection's state.
 struct Session {
+    sealing: Sealing,
     follower: Follower,
     /// The table served differs from the one on disk.
     unkept: bool,
@@ -51,6 +53,8 @@ impl Routing {
         let mut standing = Standing::new(NAME, &self.knowledge);
         let mut whole = false;
         loop {
+            // Without keys no seal can be proved, and no request let in.
+            self.knowledge.keys_known().await;
             let ended = self.session(whole, &mut standing).await;
             whole = matches!(ended, Err(FeedError::Step(StepError::Lost(_))));
             match ended {
@@ -58,7 +62,7 @@ impl Routing {
                 Err(error) => {
                     if matches!(
                         error,
-                        FeedError::Step(StepError::Refused(_)) | FeedError::Table(_) | FeedError::Shape(_)
+                        FeedError::Step(StepError::Refused(_)) | FeedError::Table(_) | FeedError::Seal(_)
                     ) {
                         standing.refused();
                     }
@@ -79,7 +83,7 @@ impl Routing {
             _ => "/internal/v1/routing".into(),
         };
         let mut response = self.source.get(&path, self.stale).await?;
-        let mut session = Session { follower, unkept: false, next: Instant::now(), packing: None };
+        let mut session = Session { sealing: Sealing::default(), follower, unkept: false, next: Instant::now(), packing: None };
         let mut lines = Lines::new(MOST_LINE);
         let outcome = loop {
             let chunk = tokio::select! {
@@ -113,17 +117,36 @@ impl Routing {
     async fn apply(&self, session: &mut Session, lines: Vec<Vec<u8>>) -> Result<(), FeedError> {
         let mut outcome = Ok(());
         for line in lines.iter().filter(|line| !line.is_empty()) {
-            let step = match serde_json::from_slice(line) {
-                Ok(line) => step(&mut session.follower, line).await,
-                Err(error) => Err(FeedError::Shape(error.to_string())),
-            };
-            if step.is_err() {
-                outcome = step;
+            outcome = self.take(session, line).await;
+            if outcome.is_err() {
                 break;
             }
         }
         session.unkept |= self.serve(session);
         outcome
+    }
+
+    async fn take(&self, session: &mut Session, line: &[u8]) -> Result<(), FeedError> {
+        match session.sealing.take(line)? {
+            Taken::Held => {}
+            Taken::Part(line) => session.follower.step(line)?,
+            Taken::Seal(seal) => {
+                self.prove(&seal).await?;
+                for line in session.sealing.release() {
+                    step(&mut session.follower, line).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A key that has come into use since the keys were fetched is fetched now.
+    async fn prove(&self, seal: &Seal) -> Result<(), FeedError> {
+        let proven = || self.knowledge.keys().map_or(Err(Unproven::UnknownKey), |keys| seal.prove(&keys));
+        match proven() {
+            Err(Unproven::UnknownKey) if self.knowledge.newer_keys().await => Ok(proven()?),
+            proven => Ok(proven?),
+        }
     }
 
     fn serve(&self, session: &mut Session) -> bool {

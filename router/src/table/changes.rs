@@ -31,6 +31,7 @@ impl View {
                     self.routes.insert(tenant.clone(), None);
                 }
                 self.leaving.remove(tenant);
+                self.removed += 1;
             }
             Change::TenantLeaving { tenant, generation } => {
                 self.leaving.insert(tenant.clone(), *generation);
@@ -122,7 +123,6 @@ impl View {
         if offered.version == self.version && self.version > 0 && !is_same {
             return Err(ApplyError::Differs(self.version));
         }
-        let had = usize::try_from(self.tenants).unwrap_or(usize::MAX);
         let mut lost = 0;
         for route in self.routes() {
             match offered.by_tenant(&route.tenant) {
@@ -134,7 +134,7 @@ impl View {
                 Some(_) => {}
             }
         }
-        plausible(had, lost)?;
+        plausible(self.tenants, lost, offered.removed.saturating_sub(self.removed))?;
         Ok(is_same)
     }
 

@@ -43,8 +43,8 @@ impl Follower {
     /// Applies one line.
     pub fn step(&mut self, line: FeedLine) -> Result<(), StepError> {
         match line {
-            FeedLine::Begin { version, cells, tiers } => {
-                self.incoming = Some(Incoming::begin(version, cells, tiers)?);
+            FeedLine::Begin { version, cells, tiers, removed } => {
+                self.incoming = Some(Incoming::begin(version, removed, cells, tiers)?);
                 Ok(())
             }
             FeedLine::Routes { routes } => {
@@ -73,6 +73,8 @@ impl Follower {
                 Err(StepError::Lost(ApplyError::Gap { have: self.view.version(), got: version }))
             }
             FeedLine::Heartbeat { .. } => Ok(()),
+            // Whoever gives lines to the follower has proved them.
+            FeedLine::Seal { .. } => Err(out_of_place().into()),
         }
     }
 

@@ -20,7 +20,12 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub fn begin(version: u64, cells: Vec<CellEndpoint>, tiers: Vec<Tier>) -> Result<Self, TableError> {
+    pub fn begin(
+        version: u64,
+        removed: u64,
+        cells: Vec<CellEndpoint>,
+        tiers: Vec<Tier>,
+    ) -> Result<Self, TableError> {
         tiers.iter().try_for_each(check_tier)?;
         for endpoint in &cells {
             Cell::new(endpoint.clone(), 0)?;
@@ -30,7 +35,7 @@ impl Incoming {
         if (named.len(), tiered.len()) != (cells.len(), tiers.len()) {
             return Err(TableError::Shape("a cell or a tier is there twice".to_owned()));
         }
-        let packing = Packing::new(version, rand::random(), cells.into_iter(), tiers.into_iter());
+        let packing = Packing::new(version, removed, cells.into_iter(), tiers.into_iter());
         Ok(Self { version, cells: named, tiers: tiered, packing, tenants: 0 })
     }
 

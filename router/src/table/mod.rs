@@ -10,6 +10,7 @@ mod hash;
 mod incoming;
 mod pack;
 mod packed;
+mod sealing;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ pub use gate::{At, Entrance, Gate};
 pub use incoming::Ending;
 use pack::Packing;
 use packed::{Housing, Packed, Record};
+pub use sealing::{Seal, Sealing, Taken};
 
 /// Why a table was refused; the last good one stays.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -97,6 +99,8 @@ pub struct View {
     /// anew hears of it from the cell.
     leaving: imbl::HashMap<TenantId, Generation>,
     tenants: u64,
+    /// Tenants that were removed so far, also of those that this table never held.
+    removed: u64,
 }
 
 impl Cell {
@@ -118,7 +122,10 @@ impl View {
         tiers: impl Iterator<Item = Tier>,
         routes: impl Iterator<Item = Route>,
     ) -> Result<Self, TableError> {
-        let mut packing = Packing::new(version, rand::random(), cells, tiers);
+        Self::pack(Packing::new(version, 0, cells, tiers), routes)
+    }
+
+    fn pack(mut packing: Packing, routes: impl Iterator<Item = Route>) -> Result<Self, TableError> {
         for route in routes {
             packing.add(route)?;
         }
@@ -148,8 +155,8 @@ impl View {
             cells.insert(endpoint.cell.clone(), Cell::new(endpoint.clone(), before.saturating_add(*tenants))?);
         }
         let tiers = packed.tiers().iter().map(|tier| (tier.tier.clone(), Terms::of(tier))).collect();
-        let (version, tenants) = (packed.version(), packed.tenants());
-        Ok(Self { version, packed: Arc::new(packed), cells, tiers, tenants, ..Self::default() })
+        let (version, tenants, removed) = (packed.version(), packed.tenants(), packed.removed());
+        Ok(Self { version, packed: Arc::new(packed), cells, tiers, tenants, removed, ..Self::default() })
     }
 
     /// The same table with nothing changed since it was packed: its bytes are what a snapshot holds.
@@ -158,7 +165,8 @@ impl View {
         if self.version == self.packed.version() {
             return Ok(self.clone());
         }
-        let packed = Self::of(self.version, self.cells().cloned(), self.tiers().cloned(), self.routes())?;
+        let packing = Packing::new(self.version, self.removed, self.cells().cloned(), self.tiers().cloned());
+        let packed = Self::pack(packing, self.routes())?;
         Ok(Self { leaving: self.leaving.clone(), ..packed })
     }
 

@@ -55,13 +55,13 @@ pub(super) struct Packing {
 impl Packing {
     pub fn new(
         version: u64,
-        seed: u64,
+        removed: u64,
         cells: impl Iterator<Item = CellEndpoint>,
         tiers: impl Iterator<Item = Tier>,
     ) -> Self {
         let cells = cells.map(|endpoint| Housing { endpoint, tier: TierId::default(), tenants: 0 }).collect();
-        let front = Front { cells, tiers: tiers.collect(), endings: Vec::new() };
-        Self { version, seed, front, first: Vec::new(), packer: None }
+        let front = Front { cells, tiers: tiers.collect(), endings: Vec::new(), removed };
+        Self { version, seed: rand::random(), front, first: Vec::new(), packer: None }
     }
 
     pub fn add(&mut self, route: Route) -> Result<(), TableError> {

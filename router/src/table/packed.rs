@@ -46,6 +46,9 @@ pub(super) struct Front {
     pub tiers: Vec<Tier>,
     /// What the hosts of many tenants end with after the tenant's name, from its dot on.
     pub endings: Vec<String>,
+    /// Tenants that were removed before the table's version.
+    #[serde(default)]
+    pub removed: u64,
 }
 
 /// A cell, and how many of the table's tenants of one tier it holds. Every cell is there once at least.
@@ -173,6 +176,10 @@ impl Packed {
 
     pub fn tenants(&self) -> u64 {
         self.tenants
+    }
+
+    pub(super) fn removed(&self) -> u64 {
+        self.front.removed
     }
 
     pub(super) fn cells(&self) -> &[Housing] {

@@ -112,12 +112,19 @@ fn an_older_or_emptied_snapshot_is_refused() {
     let held = table(&view());
     let older = Table { version: 3, ..held.clone() };
     let emptied = Table { version: 9, routes: Default::default(), ..held.clone() };
+    let mut backwards = Table { version: 9, ..held.clone() };
+    backwards.routes.insert(TenantId::new("acme").unwrap(), route("acme", "shared-1", 2));
+    let mut differs = held.clone();
+    differs.routes.insert(TenantId::new("acme").unwrap(), route("acme", "shared-1", 8));
     let mut follower = Follower::new(view());
-    for table in [older, emptied] {
+    for table in [older, emptied.clone(), backwards, differs] {
         let refused = offer(&mut follower, &table);
         assert!(matches!(refused, Err(StepError::Refused(TableError::Rule(_)))), "{refused:?}");
     }
     assert!(follower.take().is_none());
+    // Its writer has removed them all.
+    offer(&mut follower, &Table { removed: 2, ..emptied }).unwrap();
+    assert_eq!(follower.take().unwrap().tenants(), 0);
 }
 
 #[test]
@@ -256,7 +263,7 @@ fn table(view: &View) -> Table {
     let cells = view.cells().map(|endpoint| (endpoint.cell.clone(), endpoint.clone())).collect();
     let routes = view.routes().map(|route| (route.tenant.clone(), route)).collect();
     let tiers = view.tiers().map(|tier| (tier.tier.clone(), tier.clone())).collect();
-    Table { version: view.version(), cells, routes, tiers }
+    Table { version: view.version(), cells, routes, tiers, removed: view.removed }
 }
 
 /// Tenants with hosts of a common ending, of another, of their own; enough that slots collide.

@@ -13,6 +13,7 @@ mod names;
 mod peer;
 mod places;
 mod restarts;
+mod seals;
 mod shares;
 mod site;
 mod streams;

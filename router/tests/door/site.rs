@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use contracts::routing::{CellEndpoint, Change, FeedLine, Route, Table};
 use contracts::{CellId, Generation, TenantId, TierId};
+use ed25519_dalek::SigningKey;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::certs::Authority;
 use crate::peer::{self, Peer};
-use crate::tokens::{jwks, signing_key};
+use crate::tokens::{jwks, seal, signing_key};
 
 pub struct Site {
     pub authority: Arc<Authority>,
@@ -111,7 +112,8 @@ impl Site {
         for route in [route("acme", "shared-1", 1), route("globex", "dedicated-1", 2)] {
             table.routes.insert(route.tenant.clone(), route);
         }
-        let lines = table.lines().iter().map(|line| serde_json::to_string(line).unwrap()).collect();
+        let mut lines: Vec<_> = table.lines().iter().map(|line| serde_json::to_string(line).unwrap()).collect();
+        lines.push(seal(&lines, "k1", &signing_key()));
         global.behaviour.feed.send_replace(lines);
         *global.behaviour.jwks.lock().await = jwks(&[("k1", &signing_key())]);
         let folder = tempfile::tempdir().unwrap();
@@ -213,11 +215,22 @@ impl Site {
         format!("http://{host}:{}{path}", self.router().http.port())
     }
 
-    /// Adds a delta to the feed.
+    /// Adds a delta to the feed, and its seal.
     pub fn change(&mut self, change: Change) {
+        self.change_sealed(change, "k1", &signing_key());
+    }
+
+    pub fn change_sealed(&mut self, change: Change, kid: &str, key: &SigningKey) {
         self.version += 1;
         let line = serde_json::to_string(&FeedLine::Delta { version: self.version, change }).unwrap();
-        self.global.as_ref().unwrap().behaviour.feed.send_modify(|lines| lines.push(line));
+        let seal = seal(std::slice::from_ref(&line), kid, key);
+        self.global.as_ref().unwrap().behaviour.feed.send_modify(|lines| lines.extend([line, seal]));
+    }
+
+    /// Takes the last change out of the feed.
+    pub fn take_back(&mut self) {
+        self.version -= 1;
+        self.global.as_ref().unwrap().behaviour.feed.send_modify(|lines| lines.truncate(lines.len() - 2));
     }
 
     pub async fn wait_for_metric(&self, line: &str) {

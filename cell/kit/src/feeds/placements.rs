@@ -38,12 +38,16 @@ struct Heard {
     listed: HashMap<TenantId, Generation>,
     /// Those of them that are leaving.
     leaving: HashMap<TenantId, Generation>,
+    /// So many had left the cell, as the last list said.
+    departed: u64,
 }
 
 /// The copy on disk.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     version: u64,
+    #[serde(default)]
+    departed: u64,
     tenants: BTreeMap<TenantId, Known>,
 }
 
@@ -59,13 +63,13 @@ impl Heard {
 
     fn step(&mut self, line: PlacementLine) -> Result<(), FeedError> {
         match line {
-            PlacementLine::Tenants { version, tenants, leaving, last } => {
+            PlacementLine::Tenants { version, tenants, leaving, departed, last } => {
                 self.listed.extend(tenants);
                 self.leaving.extend(leaving);
                 if last {
                     let (listed, leaving) = (std::mem::take(&mut self.listed), std::mem::take(&mut self.leaving));
-                    self.placements.replace(listed, &leaving)?;
-                    self.version = version;
+                    self.placements.replace(listed, &leaving, departed.saturating_sub(self.departed))?;
+                    (self.version, self.departed) = (version, departed);
                 }
             }
             PlacementLine::Changed { version, after, tenant, place } => {
@@ -87,9 +91,9 @@ impl Feeding {
         let snapshot = Snapshot::new(dir, "placements.json")?;
         let placements = Arc::clone(&admission.placements);
         let held: Option<Stored> = snapshot.load(|_| true);
-        let version = held.as_ref().map_or(0, |held| held.version);
+        let (version, departed) = held.as_ref().map_or((0, 0), |held| (held.version, held.departed));
         placements.restore(held.map(|held| held.tenants).unwrap_or_default());
-        let heard = Heard { placements, version, listed: HashMap::new(), leaving: HashMap::new() };
+        let heard = Heard { placements, version, listed: HashMap::new(), leaving: HashMap::new(), departed };
         Ok(Self { global, snapshot, heard, stored: version, store_at: Instant::now() })
     }
 
@@ -127,7 +131,7 @@ impl Feeding {
             return Ok(());
         }
         let (snapshot, version) = (self.snapshot.clone(), self.heard.version);
-        let stored = Stored { version, tenants: self.heard.placements.known() };
+        let stored = Stored { version, departed: self.heard.departed, tenants: self.heard.placements.known() };
         tokio::task::spawn_blocking(move || snapshot.store(&stored)).await??;
         (self.stored, self.store_at) = (version, Instant::now() + STORE_EVERY);
         Ok(())
@@ -157,7 +161,7 @@ mod tests {
 
     fn heard() -> Heard {
         let placements = Placements::new(CellId::new("here").unwrap());
-        Heard { placements, version: 0, listed: HashMap::new(), leaving: HashMap::new() }
+        Heard { placements, version: 0, listed: HashMap::new(), leaving: HashMap::new(), departed: 0 }
     }
 
     fn tenant(name: &str) -> TenantId {
@@ -166,7 +170,7 @@ mod tests {
 
     fn piece(names: &[&str], last: bool) -> PlacementLine {
         let tenants = names.iter().map(|name| (tenant(name), Generation(5))).collect();
-        PlacementLine::Tenants { version: 10, tenants, leaving: Vec::new(), last }
+        PlacementLine::Tenants { version: 10, tenants, leaving: Vec::new(), departed: 3, last }
     }
 
     fn changed(version: u64, after: u64, generation: u64) -> PlacementLine {
@@ -205,5 +209,22 @@ mod tests {
         heard.take(piece(&["acme"], true)).unwrap();
         assert!(heard.take(piece(&[], true)).is_err());
         assert_eq!(heard.placements.generation(&tenant("acme")), Some(Generation(5)));
+    }
+
+    /// A cell that was away while all of its tenants were brought elsewhere.
+    #[test]
+    fn a_list_that_is_empty_because_all_have_left_is_taken() {
+        let mut heard = heard();
+        heard.take(piece(&["acme"], true)).unwrap();
+        let emptied = |departed| PlacementLine::Tenants {
+            version: 12,
+            tenants: Vec::new(),
+            leaving: Vec::new(),
+            departed,
+            last: true,
+        };
+        assert!(heard.take(emptied(3)).is_err());
+        heard.take(emptied(4)).unwrap();
+        assert!(heard.placements.has_left(&tenant("acme")));
     }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use contracts::CellId;
 use contracts::placements::{PlacementLine, place_in};
 use contracts::routing::FeedLine;
+use contracts::seal::Unsealed;
 use futures::Stream;
 use futures::stream;
 use serde::Serialize;
@@ -15,10 +16,10 @@ use sqlx::PgConnection;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
-use crate::Tenancy;
 use crate::error::Error;
 use crate::ops::spool::Spool;
-use crate::store::routing;
+use crate::store::{cells, routing};
+use crate::{Signature, Tenancy};
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// A reader further behind gets everything anew instead of the changes.
@@ -72,10 +73,24 @@ pub(super) fn line(line: &impl Serialize) -> Result<Vec<u8>, Error> {
     Ok(text)
 }
 
+/// The seal of what has been added; what is added from now on is another's.
+pub(super) fn seal(tenancy: &Tenancy, unsealed: &mut Unsealed) -> Result<FeedLine, Error> {
+    let Signature { kid, signature } = tenancy.0.signer.sign(&unsealed.statement()).map_err(Error::Signing)?;
+    Ok(FeedLine::Seal { kid, signature })
+}
+
+/// Lines for a router, and their seal.
+fn sealed(tenancy: &Tenancy, mut lines: Vec<u8>) -> Result<Vec<u8>, Error> {
+    let mut unsealed = Unsealed::default();
+    unsealed.add(&lines);
+    lines.extend(line(&seal(tenancy, &mut unsealed)?)?);
+    Ok(lines)
+}
+
 impl Audience {
-    fn heartbeat(&self, version: u64) -> Result<Vec<u8>, Error> {
+    fn heartbeat(&self, tenancy: &Tenancy, version: u64) -> Result<Vec<u8>, Error> {
         match self {
-            Audience::Router => line(&FeedLine::Heartbeat { version }),
+            Audience::Router => sealed(tenancy, line(&FeedLine::Heartbeat { version })?),
             Audience::Cell(_) => line(&PlacementLine::Heartbeat { version }),
         }
     }
@@ -96,13 +111,14 @@ impl List {
     /// The next piece, and whether there is another.
     async fn piece(&mut self, db: &mut PgConnection, cell: &CellId) -> Result<(Bytes, bool), Error> {
         let listed = routing::tenants_of(db, cell, &self.after, PIECE).await?;
+        let departed = cells::departed(db, cell.as_str()).await?;
         let last = listed.len() < usize::try_from(PIECE).unwrap_or(usize::MAX);
         if let Some((tenant, ..)) = listed.last() {
             self.after = tenant.as_str().to_owned();
         }
         let leaving = listed.iter().filter_map(|(tenant, _, leaving)| Some((tenant.clone(), (*leaving)?))).collect();
         let tenants = listed.into_iter().map(|(tenant, generation, _)| (tenant, generation)).collect();
-        let piece = line(&PlacementLine::Tenants { version: self.version, tenants, leaving, last })?;
+        let piece = line(&PlacementLine::Tenants { version: self.version, tenants, leaving, departed, last })?;
         Ok((piece.into(), !last))
     }
 }
@@ -119,7 +135,7 @@ impl Reader {
                     (self.read, self.told) = (version, version);
                     text.extend(line(&FeedLine::Delta { version, change })?);
                 }
-                Ok((count, text))
+                Ok((count, if text.is_empty() { text } else { sealed(&self.tenancy, text)? }))
             }
             Audience::Cell(cell) => {
                 let changes = routing::after_for(db, cell, self.read, BATCH).await?;
@@ -140,7 +156,7 @@ impl Reader {
         // It names the version this reader has, never one it was not sent.
         self.told = self.read;
         self.quiet_until = Instant::now() + HEARTBEAT;
-        Ok(self.audience.heartbeat(self.told)?.into())
+        Ok(self.audience.heartbeat(&self.tenancy, self.told)?.into())
     }
 
     /// The next piece of what comes before any change.

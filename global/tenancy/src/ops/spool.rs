@@ -6,13 +6,14 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use contracts::routing::{FeedLine, MOST_ROUTES};
+use contracts::seal::Unsealed;
 use parking_lot::Mutex;
 use tokio::io::{AsyncWriteExt as _, BufWriter};
 use tokio::sync::Semaphore;
 
 use crate::Tenancy;
 use crate::error::Error;
-use crate::ops::feed::line;
+use crate::ops::feed::{line, seal};
 use crate::store::{routing, tiers};
 
 /// Bytes of one piece.
@@ -55,31 +56,54 @@ impl Spools {
     }
 }
 
+/// Writes lines to a file, and what seals them.
+struct Writer {
+    file: BufWriter<tokio::fs::File>,
+    bytes: u64,
+    unsealed: Unsealed,
+}
+
+impl Writer {
+    fn new(file: std::fs::File) -> Self {
+        let file = BufWriter::with_capacity(PIECE, tokio::fs::File::from_std(file));
+        Self { file, bytes: 0, unsealed: Unsealed::default() }
+    }
+
+    async fn add(&mut self, of: &FeedLine) -> Result<(), Error> {
+        let text = line(of)?;
+        self.unsealed.add(&text);
+        self.bytes += text.len() as u64;
+        self.file.write_all(&text).await.map_err(Error::Spool)
+    }
+
+    async fn seal(mut self, tenancy: &Tenancy) -> Result<(std::fs::File, u64), Error> {
+        let seal = seal(tenancy, &mut self.unsealed)?;
+        self.add(&seal).await?;
+        self.file.flush().await.map_err(Error::Spool)?;
+        Ok((self.file.into_inner().into_std().await, self.bytes))
+    }
+}
+
 impl Spool {
     async fn make(tenancy: &Tenancy) -> Result<Self, Error> {
         let file = tokio::task::spawn_blocking(tempfile::tempfile).await.map_err(|_| Error::Broken("interrupted"))?;
-        let mut writer = BufWriter::with_capacity(PIECE, tokio::fs::File::from_std(file.map_err(Error::Spool)?));
+        let mut writer = Writer::new(file.map_err(Error::Spool)?);
         let mut db = kit::database::begin(&tenancy.0.pool).await?;
-        let version = routing::hold_still(&mut db).await?;
+        let (version, removed) = routing::hold_still(&mut db).await?;
         let (cells, tiers) = (routing::cells(&mut db).await?, tiers::list(&mut db, None, None, i64::MAX).await?);
-        let begin = line(&FeedLine::Begin { version, cells, tiers })?;
-        writer.write_all(&begin).await.map_err(Error::Spool)?;
-        let (mut bytes, mut tenants, mut after) = (begin.len(), 0, String::new());
+        writer.add(&FeedLine::Begin { version, cells, tiers, removed }).await?;
+        let (mut tenants, mut after) = (0, String::new());
         loop {
             let routes = routing::routes(&mut db, &after, i64::try_from(MOST_ROUTES).unwrap_or(i64::MAX)).await?;
             let Some(last) = routes.last() else { break };
             after = last.tenant.as_str().to_owned();
             tenants += routes.len() as u64;
-            let text = line(&FeedLine::Routes { routes })?;
-            writer.write_all(&text).await.map_err(Error::Spool)?;
-            bytes += text.len();
+            writer.add(&FeedLine::Routes { routes }).await?;
         }
         db.commit().await?;
-        let end = line(&FeedLine::End { version, tenants })?;
-        writer.write_all(&end).await.map_err(Error::Spool)?;
-        writer.flush().await.map_err(Error::Spool)?;
-        let file = writer.into_inner().into_std().await;
-        Ok(Self { version, file, bytes: (bytes + end.len()) as u64 })
+        writer.add(&FeedLine::End { version, tenants }).await?;
+        let (file, bytes) = writer.seal(tenancy).await?;
+        Ok(Self { version, file, bytes })
     }
 
     /// The next piece from `at` on; `None` after the last.

@@ -88,6 +88,13 @@ pub async fn tenants_in(db: &mut PgConnection, id: &str) -> Result<i64, Error> {
     Ok(count)
 }
 
+/// Tenants that have left the cell so far; none has left one that is not there.
+pub async fn departed(db: &mut PgConnection, id: &str) -> Result<u64, Error> {
+    let count: Option<(i64,)> =
+        sqlx::query_as("select departed from cells where id = $1").bind(id).fetch_optional(db).await?;
+    Ok(count.map_or(0, |(count,)| count.unsigned_abs()))
+}
+
 #[derive(sqlx::FromRow)]
 struct Loaded {
     #[sqlx(flatten)]

@@ -19,7 +19,8 @@ pub async fn append(db: &mut PgConnection, change: &Change, cells: &[String], ac
 
 /// The same with several changes, in their order; the version of the last one.
 pub async fn append_all(db: &mut PgConnection, changes: &[(Change, Vec<String>)], actor: &str) -> Result<u64, Error> {
-    let last = writer::next_versions(db, changes.len()).await?;
+    let removed = changes.iter().filter(|(change, _)| matches!(change, Change::TenantRemoved { .. })).count();
+    let last = writer::next_versions(db, changes.len(), removed).await?;
     let (changes, cells): (Vec<_>, Vec<_>) = changes.iter().map(|(change, cells)| (Json(change), Json(cells))).unzip();
     sqlx::query(
         "insert into routing_log (version, change, cells, actor)
@@ -94,10 +95,12 @@ pub async fn tenants_of(db: &mut PgConnection, cell: &CellId, after: &str, limit
 /// Tenant, cell, generation, tier, hosts.
 type Placed = (String, String, i64, Option<String>, Vec<String>);
 
-/// Has the transaction see one moment of the database, and says which version of the log that is.
-pub async fn hold_still(db: &mut PgConnection) -> Result<u64, Error> {
+/// Has the transaction see one moment of the database, and says which version of the log that is, and how many tenants
+/// were removed up to then.
+pub async fn hold_still(db: &mut PgConnection) -> Result<(u64, u64), Error> {
     sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *db).await?;
-    head(db).await
+    let (version, removed): (i64, i64) = sqlx::query_as("select version, removed from writer").fetch_one(db).await?;
+    Ok((version.unsigned_abs(), removed.unsigned_abs()))
 }
 
 pub async fn cells(db: &mut PgConnection) -> Result<Vec<CellEndpoint>, Error> {

@@ -43,11 +43,14 @@ pub async fn next_generations(db: &mut PgConnection, count: usize) -> Result<i64
     Ok(last - count as i64 + 1)
 }
 
-/// So many versions of the routing log, the last of which is answered. Call only after [`fence`].
-pub async fn next_versions(db: &mut PgConnection, count: usize) -> Result<i64, Error> {
-    let (last,): (i64,) = sqlx::query_as("update writer set version = version + $1 returning version")
-        .bind(count as i64)
-        .fetch_one(db)
-        .await?;
+/// So many versions of the routing log, the last of which is answered; in so many of them a tenant is `removed`. Call
+/// only after [`fence`].
+pub async fn next_versions(db: &mut PgConnection, count: usize, removed: usize) -> Result<i64, Error> {
+    let (last,): (i64,) =
+        sqlx::query_as("update writer set version = version + $1, removed = removed + $2 returning version")
+            .bind(count as i64)
+            .bind(removed as i64)
+            .fetch_one(db)
+            .await?;
     Ok(last)
 }

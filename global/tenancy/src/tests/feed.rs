@@ -7,13 +7,18 @@ use bytes::Bytes;
 use contracts::Generation;
 use contracts::placements::{Place, PlacementLine};
 use contracts::routing::FeedLine;
+use contracts::seal::Unsealed;
 use futures::{Stream, StreamExt as _};
 
 use super::*;
 use crate::ops::feed::{Audience, feed};
 
+/// Applies what is sealed, and nothing else.
 struct Reader {
     lines: Lines<FeedLine>,
+    unsealed: Unsealed,
+    /// Changes that are not sealed yet.
+    held: Vec<FeedLine>,
     table: Table,
     /// A table that has begun and not ended.
     incoming: Table,
@@ -21,7 +26,8 @@ struct Reader {
 
 struct Lines<L> {
     stream: Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>,
-    waiting: Vec<L>,
+    /// Each with its text.
+    waiting: Vec<(Vec<u8>, L)>,
     /// Of a line that has not ended yet.
     rest: Vec<u8>,
 }
@@ -32,13 +38,18 @@ impl<L: serde::de::DeserializeOwned> Lines<L> {
     }
 
     async fn next(&mut self) -> anyhow::Result<L> {
+        Ok(self.next_with_text().await?.1)
+    }
+
+    async fn next_with_text(&mut self) -> anyhow::Result<(Vec<u8>, L)> {
         while self.waiting.is_empty() {
             let piece = self.stream.next().await.context("the feed ended")??;
             self.rest.extend_from_slice(&piece);
             let whole = self.rest.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
             let lines: Vec<u8> = self.rest.drain(..whole).collect();
             let lines = lines.split(|b| *b == b'\n').filter(|l| !l.is_empty());
-            self.waiting = lines.map(serde_json::from_slice).collect::<Result<_, _>>()?;
+            let read = |line: &[u8]| Ok::<_, serde_json::Error>((line.to_vec(), serde_json::from_slice(line)?));
+            self.waiting = lines.map(read).collect::<Result<_, _>>()?;
         }
         Ok(self.waiting.remove(0))
     }
@@ -47,16 +58,39 @@ impl<L: serde::de::DeserializeOwned> Lines<L> {
 impl Reader {
     async fn open(tenancy: &Tenancy, since: Option<u64>) -> anyhow::Result<Self> {
         let lines = Lines::open(tenancy, Audience::Router, since).await?;
-        Ok(Self { lines, table: Table::default(), incoming: Table::default() })
+        let (unsealed, held) = (Unsealed::default(), Vec::new());
+        Ok(Self { lines, unsealed, held, table: Table::default(), incoming: Table::default() })
     }
 
-    async fn next(&mut self) -> anyhow::Result<FeedLine> {
-        let line = self.lines.next().await?;
-        match &line {
-            FeedLine::Begin { version, cells, tiers } => {
+    /// Reads a line. The lines that it seals, if it does.
+    async fn line(&mut self) -> anyhow::Result<Option<Vec<FeedLine>>> {
+        let (text, line) = self.lines.next_with_text().await?;
+        let FeedLine::Seal { kid, signature } = &line else {
+            self.unsealed.add(&[&text[..], b"\n"].concat());
+            self.held.push(line);
+            return Ok(None);
+        };
+        assert_eq!((kid.as_str(), signature), ("k1", &digest(&self.unsealed.statement())));
+        let lines = std::mem::take(&mut self.held);
+        lines.iter().try_for_each(|line| self.apply(line))?;
+        Ok(Some(lines))
+    }
+
+    /// The lines up to the next seal.
+    async fn next(&mut self) -> anyhow::Result<Vec<FeedLine>> {
+        loop {
+            if let Some(lines) = self.line().await? {
+                return Ok(lines);
+            }
+        }
+    }
+
+    fn apply(&mut self, line: &FeedLine) -> Done {
+        match line {
+            FeedLine::Begin { version, cells, tiers, removed } => {
                 let cells = cells.iter().map(|endpoint| (endpoint.cell.clone(), endpoint.clone())).collect();
                 let tiers = tiers.iter().map(|tier| (tier.tier.clone(), tier.clone())).collect();
-                self.incoming = Table { version: *version, cells, tiers, ..Table::default() };
+                self.incoming = Table { version: *version, cells, tiers, removed: *removed, ..Table::default() };
             }
             FeedLine::Routes { routes } => {
                 let routes = routes.iter().map(|route| (route.tenant.clone(), route.clone()));
@@ -69,14 +103,15 @@ impl Reader {
             }
             FeedLine::Delta { version, change } => self.table.apply(*version, change)?,
             FeedLine::Heartbeat { version } => assert_eq!(*version, self.table.version, "a heartbeat runs ahead"),
+            FeedLine::Seal { .. } => unreachable!(),
         }
-        Ok(line)
+        Ok(())
     }
 
     /// A whole table comes first.
     async fn whole(&mut self) -> Done {
-        assert!(matches!(self.next().await?, FeedLine::Begin { .. }));
-        while !matches!(self.next().await?, FeedLine::End { .. }) {}
+        let lines = self.next().await?;
+        assert!(matches!(lines[..], [FeedLine::Begin { .. }, .., FeedLine::End { .. }]), "{lines:?}");
         Ok(())
     }
 
@@ -110,13 +145,13 @@ async fn a_reader_that_was_away_gets_only_what_it_missed() -> Done {
     create(&site.tenancy, "acme", "acme-corp").await?;
     let mut reader = Reader::open(&site.tenancy, Some(before.version)).await?;
     reader.table = before.clone();
-    assert!(matches!(reader.next().await?, FeedLine::Delta { .. }));
+    assert!(matches!(reader.next().await?[..], [FeedLine::Delta { .. }]));
     assert_eq!(reader.table, snapshot(&site.tenancy.0.pool).await?);
     let mut ahead = Reader::open(&site.tenancy, Some(1_000_000)).await?;
     ahead.whole().await.context("a reader ahead of the log starts again")?;
     let mut level = Reader::open(&site.tenancy, Some(reader.table.version)).await?;
     level.table = reader.table.clone();
-    assert!(matches!(level.next().await?, FeedLine::Heartbeat { .. }), "the first line comes at once");
+    assert!(matches!(level.next().await?[..], [FeedLine::Heartbeat { .. }]), "the first line comes at once");
     Ok(())
 }
 
@@ -141,7 +176,7 @@ async fn a_change_made_by_another_process_wakes_the_readers() -> Done {
 async fn readers_are_bounded() -> Done {
     let site = site().await?;
     let settings = Settings { max_feed_readers: 1, ..Settings::default() };
-    let narrow = Tenancy::new(site.tenancy.0.pool.clone(), settings, Arc::new(Digest));
+    let narrow = Tenancy::new(site.tenancy.0.pool.clone(), settings, Arc::new(Notary));
     let first = Reader::open(&narrow, None).await?;
     assert!(matches!(feed(&narrow, Audience::Router, None).await.map(drop), Err(Error::TooManyReaders)));
     drop(first);
@@ -203,13 +238,13 @@ async fn a_large_table_comes_in_pieces_and_its_readers_are_sent_the_same_one() -
     crowd(&site, 3_000).await?;
     let mut first = Reader::open(&site.tenancy, None).await?;
     let mut slow = Reader::open(&site.tenancy, None).await?;
-    assert!(matches!(slow.next().await?, FeedLine::Begin { .. }));
+    assert!(slow.line().await?.is_none());
     first.whole().await?;
     create(&site.tenancy, "acme", "acme-corp").await?;
     let mut late = Reader::open(&site.tenancy, None).await?;
     late.whole().await?;
     assert_eq!(late.table, first.table, "the one that is still being sent is sent to others too");
-    while !matches!(slow.next().await?, FeedLine::End { .. }) {}
+    slow.whole().await?;
     assert_eq!(slow.table, first.table, "what happens meanwhile is not in it");
     let now = snapshot(&site.tenancy.0.pool).await?;
     assert_eq!(now.routes.len(), 3_001);

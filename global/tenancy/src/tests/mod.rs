@@ -6,6 +6,7 @@ mod model;
 mod moves;
 mod placement;
 mod registry;
+mod simulation;
 mod tiers;
 mod writer;
 
@@ -16,6 +17,7 @@ use contracts::claims::{AUDIENCE_GLOBAL, ISSUER};
 use contracts::routing::Table;
 use contracts::{CellId, Claims, TenantId, TierId};
 use kit::tasks::{Failures, Tasks};
+use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 
 use crate::domain::access::Caller;
@@ -30,12 +32,16 @@ use crate::{Error, Settings, Signature, Signer, Tenancy};
 pub type Done = anyhow::Result<()>;
 
 /// Says which document it was given, so that a test can see what was signed.
-struct Digest;
+struct Notary;
 
-impl Signer for Digest {
+impl Signer for Notary {
     fn sign(&self, document: &[u8]) -> Result<Signature, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Signature { kid: "k1".into(), signature: contracts::bundle::sha256(std::str::from_utf8(document)?) })
+        Ok(Signature { kid: "k1".into(), signature: digest(document) })
     }
+}
+
+fn digest(document: &[u8]) -> String {
+    hex::encode(Sha256::digest(document))
 }
 
 /// A running process of the service; others may be started on the same database.
@@ -54,7 +60,7 @@ pub async fn start(pool: &PgPool) -> anyhow::Result<Process> {
 }
 
 pub async fn start_with(pool: &PgPool, settings: Settings) -> anyhow::Result<Process> {
-    let tenancy = Tenancy::new(pool.clone(), settings, Arc::new(Digest));
+    let tenancy = Tenancy::new(pool.clone(), settings, Arc::new(Notary));
     let (tasks, failures) = Tasks::new();
     tenancy.start(&tasks).await?;
     Ok(Process { tenancy, tasks, _failures: failures })
@@ -143,7 +149,8 @@ pub async fn snapshot(pool: &PgPool) -> anyhow::Result<Table> {
     .await?;
     anyhow::ensure!(counted, "a cell's tenants are not counted right");
     let mut db = kit::database::begin(pool).await?;
-    let mut table = Table { version: routing::hold_still(&mut db).await?, ..Table::default() };
+    let (version, removed) = routing::hold_still(&mut db).await?;
+    let mut table = Table { version, removed, ..Table::default() };
     let (cells, tiers) = (routing::cells(&mut db).await?, store::tiers::list(&mut db, None, None, i64::MAX).await?);
     table.cells.extend(cells.into_iter().map(|endpoint| (endpoint.cell.clone(), endpoint)));
     table.tiers.extend(tiers.into_iter().map(|tier| (tier.tier.clone(), tier)));
