@@ -1,12 +1,14 @@
 //! What the router knows of the world: table, keys, revocations, cards, names. Read without locks, replaced whole.
 
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use contracts::{Generation, TenantId};
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, watch};
 
 use crate::cards::Cards;
@@ -28,7 +30,8 @@ pub struct Knowledge {
     cards: ArcSwap<Cards>,
     names: ArcSwap<Names>,
     shares: ArcSwap<Shares>,
-    table_moved: watch::Sender<u64>,
+    /// Wakes those who wait for it in the order in which they came.
+    table_moved: Notify,
     keys_moved: watch::Sender<u64>,
     cards_moved: watch::Sender<u64>,
     /// Unix second at which the routing feed was last heard; 0 = never.
@@ -78,7 +81,7 @@ impl Knowledge {
         let cards = report("key_cards", cards, &metrics).unwrap_or_default();
         let names = report("names", names, &metrics).unwrap_or_default();
         Ok(Self {
-            table_moved: watch::channel(view.version()).0,
+            table_moved: Notify::new(),
             keys_moved: watch::channel(0).0,
             cards_moved: watch::channel(cards.seq).0,
             view: ArcSwap::from_pointee(view),
@@ -108,9 +111,8 @@ impl Knowledge {
     }
 
     pub fn replace_view(&self, view: View) {
-        let version = view.version();
         self.view.store(Arc::new(view));
-        self.table_moved.send_replace(version);
+        self.table_moved.notify_waiters();
     }
 
     pub fn replace_keys(&self, keys: Keys) {
@@ -175,20 +177,27 @@ impl Knowledge {
     /// Waits until the tenant's placement has reached a generation.
     pub async fn reach(&self, tenant: &TenantId, generation: Generation, patience: Duration) -> bool {
         let reached = || self.view.load().by_tenant(tenant).is_some_and(|seat| seat.generation >= generation);
-        let mut moved = self.table_moved.subscribe();
         if reached() {
             return true;
         }
         self.table_wanted.notify_one();
         let wait = async {
-            while moved.changed().await.is_ok() {
+            loop {
+                let moved = self.table_moved();
                 if reached() {
-                    return true;
+                    return;
                 }
+                moved.await;
             }
-            false
         };
-        tokio::time::timeout(patience, wait).await.unwrap_or(false)
+        tokio::time::timeout(patience, wait).await.is_ok()
+    }
+
+    /// Ends when there is another table than when this was called.
+    fn table_moved(&self) -> Pin<Box<Notified<'_>>> {
+        let mut moved = Box::pin(self.table_moved.notified());
+        moved.as_mut().enable();
+        moved
     }
 
     /// Asks for newer keys and waits a moment for them.
@@ -209,11 +218,15 @@ impl Knowledge {
 
     /// Waits until requests can be placed.
     pub async fn ready(&self) {
-        let (mut table, mut keys) = (self.table_moved.subscribe(), self.keys_moved.subscribe());
-        while self.unready().is_some() {
-            // Both senders are ours: neither wait can fail.
+        let mut keys = self.keys_moved.subscribe();
+        loop {
+            let table = self.table_moved();
+            if self.unready().is_none() {
+                return;
+            }
+            // The sender of keys is ours: the wait cannot fail.
             tokio::select! {
-                _ = table.changed() => {}
+                () = table => {}
                 _ = keys.changed() => {}
             }
         }

@@ -21,8 +21,9 @@ pub async fn live(world: Arc<World>, tenant: TenantId) -> turmoil::Result {
         let (from, host) = (world.now_ms(), world.one_of(&ROUTERS));
         let reply = ask::<Reply>(host, &Question { tenant: tenant.clone(), op }, PATIENCE).await;
         let outcome = match (op, &reply) {
+            (_, Ok(Reply::Moving)) => Outcome::TurnedAway,
             (Some(op), Ok(Reply::Of(Answer::Stored))) => Outcome::Stored(op),
-            (Some(op), _) => Outcome::NotStored(op),
+            (Some(op), _) => Outcome::NotStored,
             (None, Ok(Reply::Of(Answer::Rows(rows)))) => Outcome::Read(rows.clone()),
             (None, _) => Outcome::NotRead,
         };

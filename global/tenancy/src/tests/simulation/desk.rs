@@ -28,6 +28,9 @@ pub struct Desk {
     pub log: Vec<Change>,
     /// Tenants that have left each cell.
     pub departed: BTreeMap<CellId, u64>,
+    pub now_ms: u64,
+    /// When each tenant was placed.
+    pub placements: Vec<(TenantId, u64)>,
 }
 
 impl Desk {
@@ -66,6 +69,7 @@ impl Desk {
     fn place(&mut self, tenant: &TenantId, cell: &CellId, generation: u64) {
         let generation = Generation(generation);
         let placed = Placed { cell: cell.clone(), generation, leaving: None };
+        self.placements.push((tenant.clone(), self.now_ms));
         let left = self.tenants.insert(tenant.clone(), placed).filter(|before| before.cell != *cell);
         if let Some(before) = left {
             *self.departed.entry(before.cell).or_default() += 1;

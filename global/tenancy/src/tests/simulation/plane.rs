@@ -1,6 +1,8 @@
 //! A process of tenancy: leads the moves with the product's own leader, and serves the feeds.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -48,17 +50,19 @@ pub async fn live(world: Arc<World>, name: &'static str) -> turmoil::Result {
     wire::serve(move |question, connection| feed(Arc::clone(&world), question, connection)).await
 }
 
-/// Leads every move that nobody of this process leads yet.
+/// Leads every move that nobody of this process leads yet, also one that was let go. A process that is not the writer any
+/// more finds out only when it writes.
 async fn lead(world: Arc<World>, term: u64) {
-    let mut led = BTreeSet::new();
+    let led = Rc::new(RefCell::new(BTreeSet::new()));
     loop {
         let found = world.desk.lock().under_way();
-        for found in found.into_iter().filter(|found| led.insert(found.id)) {
-            let (world, id) = (Arc::clone(&world), found.id);
+        for found in found.into_iter().filter(|found| led.borrow_mut().insert(found.id)) {
+            let (world, led, id) = (Arc::clone(&world), Rc::clone(&led), found.id);
             tokio::task::spawn_local(async move {
                 let office = Office { world, term };
                 let ended = to_the_end(&office, &office, found).await;
                 office.world.note(format_args!("term {term} ends with move {}: {ended:?}", id.as_u128()));
+                led.borrow_mut().remove(&id);
             });
         }
         tokio::time::sleep(LOOK).await;

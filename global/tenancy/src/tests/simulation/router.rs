@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -86,11 +85,7 @@ async fn read(knowledge: &Knowledge, keys: &Keys, mut connection: Connection) ->
 }
 
 async fn reply(world: Arc<World>, knowledge: Arc<Knowledge>, question: Question, mut connection: Connection) {
-    let answer = forward(&world, &knowledge, &question).await;
-    if matches!(answer, Reply::Moving) {
-        world.turned_away.fetch_add(1, Ordering::Relaxed);
-    }
-    let _ = say(&mut connection, &answer).await;
+    let _ = say(&mut connection, &forward(&world, &knowledge, &question).await).await;
 }
 
 async fn forward(world: &World, knowledge: &Knowledge, question: &Question) -> Reply {

@@ -67,9 +67,11 @@ pub struct Seen {
 pub enum Outcome {
     Stored(u64),
     /// It was answered that nothing is stored, or nothing was answered.
-    NotStored(u64),
+    NotStored,
     Read(Vec<u64>),
     NotRead,
+    /// 503, with a time to retry: it is moving.
+    TurnedAway,
 }
 
 /// What a cell had heard when it wrote it down: up to which version, and of whom.
@@ -85,8 +87,6 @@ pub struct World {
     history: Mutex<Vec<String>>,
     elapsed_ms: AtomicU64,
     ops: AtomicU64,
-    /// Answers that a tenant is moving, and may try again.
-    pub turned_away: AtomicU64,
     pub struck: AtomicBool,
     pub calm: AtomicBool,
     pub over: AtomicBool,
@@ -110,7 +110,6 @@ impl World {
             history: Mutex::default(),
             elapsed_ms: AtomicU64::new(0),
             ops: AtomicU64::new(0),
-            turned_away: AtomicU64::new(0),
             struck: AtomicBool::new(false),
             calm: AtomicBool::new(false),
             over: AtomicBool::new(false),
@@ -149,7 +148,9 @@ impl World {
     }
 
     pub fn set_elapsed(&self, elapsed: Duration) {
-        self.elapsed_ms.store(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let elapsed = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        self.elapsed_ms.store(elapsed, Ordering::Relaxed);
+        self.desk.lock().now_ms = elapsed;
     }
 
     pub fn now_ms(&self) -> u64 {
