@@ -10,7 +10,7 @@ PACKAGES := gcc g++ make cmake perl pkg-config libssl-dev zlib1g-dev maven openj
 run: build ; ./cyto up --demo
 demo: build ; ./cyto demo
 test: build ; ./cyto up --only parts && cargo test --workspace
-sim: build ; ./cyto up --only parts && CYTO_SEEDS=1000 cargo test -p ingestion-replication simulation && CYTO_SEEDS=1000 cargo test -p tenancy moves:: -- --nocapture
+sim: build ; ./cyto up --only parts && CYTO_SEEDS=1000 cargo test -p ingestion-replication simulation && CYTO_SEEDS=1000 cargo test -p tenancy -- moves:: simulation:: --nocapture
 chaos: build ; ./cyto up --only parts && cargo test --workspace --test chaos -- $(CASES)
 crowd: tools ; cargo build --release --workspace --bins && cargo test --release --workspace --test crowd -- $(CASES)
 security: build ; ./cyto up --only parts && CYTO_HOSTILE=50 cargo test --workspace -- spoilt matrix:: flight:: databases:: prefixes:: traces:: secrets:: strangers:: tokens:: doors:: buses:: && cargo test --workspace --test properties

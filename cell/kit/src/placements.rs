@@ -289,7 +289,10 @@ mod tests {
         replace(&placements, listed(100, 7)).unwrap();
         let before = placements.known();
         assert!(matches!(replace(&placements, listed(100, 6)), Err(ApplyError::Backwards { .. })));
-        assert!(matches!(replace(&placements, listed(80, 7)), Err(ApplyError::Implausible { had: 100, lost: 20, removed: 0 })));
+        assert!(matches!(
+            replace(&placements, listed(80, 7)),
+            Err(ApplyError::Implausible { had: 100, lost: 20, removed: 0 })
+        ));
         assert!(replace(&placements, HashMap::new()).is_err());
         assert_eq!(placements.known(), before);
     }

@@ -3,13 +3,16 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::TenantId;
+use crate::{CellId, TenantId};
 
 /// Shares and pressures count in millionths of a tenant's whole limit.
 pub const WHOLE: u32 = 1_000_000;
 
 /// Tenants in one report at most; the ones under the least pressure are left out.
 pub const MOST_USES: usize = 1_000;
+
+/// Cells in one report at most.
+pub const MOST_LOADS: usize = 1_000;
 
 /// What a router says every second.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +23,16 @@ pub struct Report {
     pub rest: u32,
     /// Tenants that press their share here, and all that have a share of their own.
     pub uses: Vec<Use>,
+    /// What it brings to cells; those that it brings nothing are left out.
+    #[serde(default)]
+    pub loads: Vec<Load>,
+}
+
+/// What one cell was asked since the last report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    pub cell: CellId,
+    pub requests_per_second: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

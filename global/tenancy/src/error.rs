@@ -65,7 +65,10 @@ impl From<PlacementRefused> for Error {
             PlacementRefused::UnknownCell => Error::Invalid("the cell does not exist"),
             PlacementRefused::Full => Error::Placement("the cell has as many tenants as it takes"),
             PlacementRefused::Region => Error::Placement("the cell is not where the tenant must be"),
-            PlacementRefused::Draining => Error::Placement("the cell takes no new tenants"),
+            PlacementRefused::NotServing => Error::Placement("the cell takes no new tenants"),
+            PlacementRefused::Apart => {
+                Error::Placement("the cell has, or is getting, a tenant from which this one must be apart")
+            }
             PlacementRefused::Foreign => Error::Placement("the cell is dedicated to another organisation"),
             PlacementRefused::NoSharedCell => Error::Placement("no cell takes new tenants"),
             PlacementRefused::NotYours => Error::Forbidden,

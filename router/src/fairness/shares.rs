@@ -50,7 +50,7 @@ impl Shares {
             pressures.into_iter().map(|(tenant, pressure)| Use { share: self.of(&tenant), tenant, pressure }).collect();
         uses.sort_unstable_by_key(|held| std::cmp::Reverse((self.named.contains_key(&held.tenant), held.pressure)));
         uses.truncate(MOST_USES);
-        Report { router, rest: self.rest, uses }
+        Report { router, rest: self.rest, uses, loads: Vec::new() }
     }
 }
 

@@ -83,7 +83,8 @@ impl Routing {
             _ => "/internal/v1/routing".into(),
         };
         let mut response = self.source.get(&path, self.stale).await?;
-        let mut session = Session { sealing: Sealing::default(), follower, unkept: false, next: Instant::now(), packing: None };
+        let mut session =
+            Session { sealing: Sealing::default(), follower, unkept: false, next: Instant::now(), packing: None };
         let mut lines = Lines::new(MOST_LINE);
         let outcome = loop {
             let chunk = tokio::select! {

@@ -1,10 +1,12 @@
-//! Tells tenancy which tenants press their share here, and hears what this router may allow.
+//! Tells tenancy which tenants press their share here and what cells are asked, and hears what this router may allow.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use contracts::shares;
+use contracts::CellId;
+use contracts::shares::{self, Load, MOST_LOADS};
 use uuid::Uuid;
 
 use super::{FeedError, Feeds, Source, Standing};
@@ -25,6 +27,32 @@ pub struct Sharing {
     /// Where the clock of the ledger begins.
     begun: Instant,
     router: Uuid,
+}
+
+/// What had passed to each cell at the last report.
+struct Told {
+    at: Instant,
+    passed: HashMap<CellId, u64>,
+}
+
+impl Told {
+    fn loads<'a>(&mut self, passed: impl Iterator<Item = (&'a CellId, u64)>, now: Instant) -> Vec<Load> {
+        let seconds = now.duration_since(self.at).as_secs_f64().max(0.001);
+        let mut loads = Vec::new();
+        let mut all = HashMap::new();
+        for (cell, count) in passed {
+            let before = self.passed.get(cell).copied().unwrap_or_default();
+            // Less than before: it is another gate, which has counted from nothing.
+            let since = count.checked_sub(before).unwrap_or(count);
+            let requests_per_second = (since as f64 / seconds).round() as u32;
+            if requests_per_second > 0 && loads.len() < MOST_LOADS {
+                loads.push(Load { cell: cell.clone(), requests_per_second });
+            }
+            all.insert(cell.clone(), count);
+        }
+        (self.at, self.passed) = (now, all);
+        loads
+    }
 }
 
 /// The router's id, the same for as long as its data folder: a restart or an upgrade is not one router more.
@@ -55,8 +83,9 @@ impl Sharing {
 
     pub async fn follow(self) {
         let mut standing = Standing::new(NAME, &self.knowledge);
+        let mut told = Told { at: Instant::now(), passed: HashMap::new() };
         loop {
-            let pause = match self.report().await {
+            let pause = match self.report(&mut told).await {
                 Ok(()) => {
                     standing.heard();
                     BEAT
@@ -70,13 +99,15 @@ impl Sharing {
         }
     }
 
-    async fn report(&self) -> Result<(), FeedError> {
+    async fn report(&self, told: &mut Told) -> Result<(), FeedError> {
         let held = self.knowledge.shares();
         let pressures = self.ledger.pressures(held.named(), self.begun.elapsed());
-        let report = held.report(self.router, pressures);
-        let told = self.source.post("/internal/v1/shares", &report, PATIENCE, MOST_BYTES).await?;
-        let told: shares::Shares = serde_json::from_slice(&told).map_err(|e| FeedError::Shape(e.to_string()))?;
-        self.knowledge.replace_shares(Shares::from(told));
+        let mut report = held.report(self.router, pressures);
+        let view = self.knowledge.view();
+        report.loads = told.loads(view.passed(), Instant::now());
+        let answer = self.source.post("/internal/v1/shares", &report, PATIENCE, MOST_BYTES).await?;
+        let answer: shares::Shares = serde_json::from_slice(&answer).map_err(|e| FeedError::Shape(e.to_string()))?;
+        self.knowledge.replace_shares(Shares::from(answer));
         Ok(())
     }
 }
@@ -84,6 +115,18 @@ impl Sharing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_load_is_what_passed_since_the_last_report() {
+        let (cell, begun) = (CellId::new("shared-1").unwrap(), Instant::now());
+        let mut told = Told { at: begun, passed: HashMap::new() };
+        let mut at = |second: u64, count| {
+            let loads = told.loads([(&cell, count)].into_iter(), begun + Duration::from_secs(second));
+            loads.first().map(|load| load.requests_per_second)
+        };
+        assert_eq!((at(2, 100), at(3, 100), at(4, 130)), (Some(50), None, Some(30)));
+        assert_eq!(at(5, 7), Some(7), "a gate that counts anew");
+    }
 
     #[test]
     fn a_folder_is_one_router_whatever_was_in_its_file() {

@@ -29,6 +29,7 @@ impl Proxy {
         }
         let share = knowledge.share_of(&placement.tenant);
         let leave = ledger.enter(&placement.tenant, allowance, share, self.shared.now()).map_err(Refusal::Over)?;
+        placement.gate.pass();
         exchange.leave = Some(leave);
         Ok(())
     }

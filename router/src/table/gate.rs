@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An address, or a name that leads to some.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,13 +26,15 @@ impl At {
 }
 
 /// One of a cell's two doors.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Gate {
     pub at: At,
     /// What the certificate there must carry.
     name: Arc<str>,
     /// Of the name: keeps apart what is kept for each cell.
     pub key: u64,
+    /// Requests that went through it since the router has known it.
+    passed: AtomicU64,
 }
 
 /// One address at which a gate is entered.
@@ -42,16 +45,34 @@ pub struct Entrance {
     pub key: u64,
 }
 
+/// Two are the same that lead to the same place, whatever went through them.
+impl PartialEq for Gate {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.at, &self.name) == (&other.at, &other.name)
+    }
+}
+
+impl Eq for Gate {}
+
 impl Gate {
     pub fn new(at: At, name: impl Into<Arc<str>>) -> Self {
         let name = name.into();
         let hash = blake3::hash(name.as_bytes());
         let key = hash.as_bytes().first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        Self { at, name, key }
+        Self { at, name, key, passed: AtomicU64::new(0) }
     }
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// One more request goes through it.
+    pub fn pass(&self) {
+        self.passed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn passed(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
     }
 
     pub fn entrance(&self, address: SocketAddr) -> Entrance {

@@ -20,12 +20,7 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub fn begin(
-        version: u64,
-        removed: u64,
-        cells: Vec<CellEndpoint>,
-        tiers: Vec<Tier>,
-    ) -> Result<Self, TableError> {
+    pub fn begin(version: u64, removed: u64, cells: Vec<CellEndpoint>, tiers: Vec<Tier>) -> Result<Self, TableError> {
         tiers.iter().try_for_each(check_tier)?;
         for endpoint in &cells {
             Cell::new(endpoint.clone(), 0)?;

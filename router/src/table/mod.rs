@@ -239,6 +239,11 @@ impl View {
         })
     }
 
+    /// How many requests each cell was brought since its address was heard of.
+    pub fn passed(&self) -> impl Iterator<Item = (&CellId, u64)> {
+        self.cells.iter().map(|(id, cell)| (id, cell.http.passed() + cell.flight.passed()))
+    }
+
     /// Names at which cells listen.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         let gates = self.cells.values().flat_map(|cell| [&cell.http, &cell.flight]);

@@ -132,7 +132,11 @@ mod tests {
                     Taken::Part(line) => follower.step(line).map_err(|e| e.to_string())?,
                     Taken::Seal(seal) => {
                         seal.prove(keys).map_err(|e| e.to_string())?;
-                        sealing.release().into_iter().try_for_each(|line| follower.step(line)).map_err(|e| e.to_string())?;
+                        sealing
+                            .release()
+                            .into_iter()
+                            .try_for_each(|line| follower.step(line))
+                            .map_err(|e| e.to_string())?;
                     }
                 }
             }

@@ -31,7 +31,7 @@ pub async fn a_cell_is_emptied_while_it_works(world: Arc<World>) -> anyhow::Resu
     let tenants = cell(&world, DEDICATED).await?["tenants"].as_u64().context("no count")?;
     let planned = cyto(&world, "drain", &["--to", SHARED, "--plan"]).await?;
     ensure!(planned.contains(&format!("{DEDICATED} has {tenants} tenants")) && planned.contains(SHARED), "{planned}");
-    ensure!(cell(&world, DEDICATED).await?["state"] == "active", "a plan changes nothing");
+    ensure!(cell(&world, DEDICATED).await?["state"] == "serving", "a plan changes nothing");
 
     let begun = Instant::now();
     let said = cyto(&world, "drain", &["--to", SHARED]).await?;
@@ -53,7 +53,7 @@ pub async fn a_cell_is_emptied_while_it_works(world: Arc<World>) -> anyhow::Resu
 }
 
 pub async fn a_lost_cell_is_routed_away(world: Arc<World>) -> anyhow::Result<()> {
-    cyto(&world, "set", &["--active"]).await?;
+    cyto(&world, "set", &["--serving"]).await?;
     let tenant = world.tenant_in("castaway", DEDICATED).await?;
     rows::stream(&tenant, "orders").await?;
     let killed = world.site.kill_cell(DEDICATED).await?;

@@ -22,8 +22,11 @@ pub enum Command {
     Set {
         cell: String,
         /// One that was emptied takes tenants again.
+        #[arg(long, conflicts_with = "retired")]
+        serving: bool,
+        /// One that is empty is there no more, for good.
         #[arg(long)]
-        active: bool,
+        retired: bool,
         /// Tenants it takes at most; 0 is no limit.
         #[arg(long)]
         capacity: Option<u32>,
@@ -54,8 +57,8 @@ pub async fn run(command: Command, place: &Place) -> anyhow::Result<ExitCode> {
     let global = Global::new(&api, Credential::find_global(place, &api)?);
     match command {
         Command::List => println!("{}", table(global.cells().await?)),
-        Command::Set { cell, active, capacity, region } => {
-            let state = active.then(|| "active".to_owned());
+        Command::Set { cell, serving, retired, capacity, region } => {
+            let state = if retired { Some("retired") } else { serving.then_some("serving") }.map(str::to_owned);
             let changed = global.change_cell(&cell, &CellChange { state, capacity, region }).await?;
             println!("{}", table(vec![changed]));
         }
@@ -74,7 +77,11 @@ pub async fn run(command: Command, place: &Place) -> anyhow::Result<ExitCode> {
 
 async fn plan(global: &Global, cell: &str, to: Option<&str>) -> anyhow::Result<()> {
     let plan = global.plan_drain(cell, to).await?;
-    println!("cell {cell} has {} tenants; they would go to", plan.tenants);
+    let asked = match plan.requests_per_second {
+        Some(rate) => format!("{rate} requests/s"),
+        None => "an unknown number of requests".to_owned(),
+    };
+    println!("cell {cell} has {} tenants with {asked}; they would go to", plan.tenants);
     let rows = plan.to.into_iter().map(|(cell, tenants)| vec![cell, tenants.to_string()]).collect();
     println!("{}", render(&["cell", "tenants"], rows, &[1]));
     Ok(())

@@ -53,8 +53,11 @@ pub struct Drain {
 
 /// What emptying a cell would do: how many tenants each other cell would get.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct DrainPlan {
     pub tenants: u64,
+    /// What routers bring them now; unknown where none has told.
+    pub requests_per_second: Option<u64>,
     pub to: BTreeMap<String, u64>,
 }
 
@@ -149,6 +152,8 @@ pub struct NewTenant<'a> {
     pub tier: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apart: Option<&'a str>,
 }
 
 /// What changes in a cell; what is absent stays.

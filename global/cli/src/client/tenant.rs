@@ -31,6 +31,9 @@ pub enum Command {
         /// Where its cell must be; anywhere when it is left out.
         #[arg(long)]
         region: Option<String>,
+        /// A word of the organisation's own: no two of its tenants with the same are ever in one cell.
+        #[arg(long)]
+        apart: Option<String>,
     },
     /// Give a tenant another tier. What is under way goes on.
     Tier { id: String, tier: String },
@@ -60,10 +63,11 @@ pub async fn run(command: Command, place: &Place) -> anyhow::Result<ExitCode> {
                 render(&["tenant", "organisation", "cell", "generation", "tier", "state", "host"], rows, &[3])
             );
         }
-        Command::Create { id, organisation, cell, tier, region } => {
+        Command::Create { id, organisation, cell, tier, region, apart } => {
             global.ensure_organisation(&organisation, &organisation).await?;
-            let (cell, tier, region) = (cell.as_deref(), tier.as_deref(), region.as_deref());
-            let new = NewTenant { id: &id, organisation: &organisation, cell, tier, region };
+            let (cell, tier) = (cell.as_deref(), tier.as_deref());
+            let (region, apart) = (region.as_deref(), apart.as_deref());
+            let new = NewTenant { id: &id, organisation: &organisation, cell, tier, region, apart };
             let tenant = global.ensure_tenant(&new).await?;
             println!(
                 "tenant {} lives in cell {} (generation {}) at {}",

@@ -28,7 +28,8 @@ pub struct PutCell {
     kind: CellKind,
     /// Owner of a dedicated cell; its first tenant decides when absent.
     organisation: Option<String>,
-    /// As it is when absent; `active` for a new cell.
+    /// As it is when absent; `serving` for a new cell. One that is `requested` serves once it has reported that it is
+    /// as the contracts say.
     state: Option<CellState>,
     /// Tenants it takes at most; 0 = no limit, as for a new cell. As it is when absent.
     capacity: Option<u32>,

@@ -16,7 +16,7 @@ use crate::Tenancy;
 use crate::domain::access::Caller;
 use crate::domain::draining::Way;
 use crate::error::Error;
-use crate::ops::draining;
+use crate::ops::{draining, sharing};
 use crate::store::drains::Drain;
 
 #[derive(Deserialize, ToSchema)]
@@ -40,6 +40,8 @@ pub struct PlanTo {
 #[serde(rename_all = "camelCase")]
 pub struct DrainPlan {
     tenants: i64,
+    /// What routers bring them now; null where this process hears no router.
+    requests_per_second: Option<u64>,
     /// How many of them each cell would get.
     to: BTreeMap<String, i64>,
 }
@@ -117,8 +119,10 @@ pub async fn plan(
     Path(cell): Path<String>,
     Query(plan): Query<PlanTo>,
 ) -> Result<Json<DrainPlan>, Problem> {
-    let to = draining::plan(&tenancy, &caller, &cell_id(cell)?, plan.to.as_deref()).await?;
-    Ok(Json(DrainPlan { tenants: to.values().sum(), to }))
+    let cell = cell_id(cell)?;
+    let to = draining::plan(&tenancy, &caller, &cell, plan.to.as_deref()).await?;
+    let requests_per_second = sharing::load_of(&tenancy, &cell);
+    Ok(Json(DrainPlan { tenants: to.values().sum(), requests_per_second, to }))
 }
 
 /// The cell's drains, newest first.

@@ -26,6 +26,8 @@ pub struct CreateTenant {
     tier: Option<TierId>,
     /// Where its cell must be, now and when it moves; anywhere when absent.
     region: Option<String>,
+    /// A word of the organisation's own: no two of its tenants with the same are ever in one cell.
+    apart: Option<String>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -61,6 +63,8 @@ pub struct TenantView {
     tier: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     region: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    apart: Option<String>,
     /// Always `active`: removed tenants are not shown.
     state: String,
     #[serde(with = "time::serde::rfc3339")]
@@ -78,6 +82,7 @@ impl TryFrom<Tenant> for TenantView {
             hosts: tenant.hosts,
             generation: tenant.generation,
             region: tenant.region,
+            apart: tenant.apart,
             tier: tenant.tier.unwrap_or_else(|| TierId::default().to_string()),
             state: tenant.state,
             created_at: tenant.created_at,
@@ -117,9 +122,10 @@ pub async fn create(
     caller: Caller,
     Json(body): Json<CreateTenant>,
 ) -> Result<(StatusCode, Json<TenantView>), Problem> {
-    let CreateTenant { id, organisation, cell, tier, region } = &body;
-    let (cell, region, tier) = (cell.as_deref(), region.as_deref(), tier.as_ref());
-    let (tenant, new) = tenants::create(&tenancy, &caller, id, Birth { organisation, cell, region, tier }).await?;
+    let CreateTenant { id, organisation, cell, tier, region, apart } = &body;
+    let (cell, region, apart, tier) = (cell.as_deref(), region.as_deref(), apart.as_deref(), tier.as_ref());
+    let birth = Birth { organisation, cell, region, apart, tier };
+    let (tenant, new) = tenants::create(&tenancy, &caller, id, birth).await?;
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(tenant.try_into()?)))
 }
 

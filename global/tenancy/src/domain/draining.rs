@@ -40,6 +40,7 @@ pub fn step_of(tenants: i64) -> i64 {
 pub struct Group {
     pub organisation: String,
     pub region: Option<String>,
+    pub apart: Option<String>,
     pub tenants: i64,
 }
 
@@ -58,11 +59,17 @@ impl<'a> Destinations<'a> {
     }
 
     /// The cell for one more tenant.
-    pub fn next(&mut self, organisation: &str, region: Option<&str>) -> Result<String, PlacementRefused> {
-        let wish = Wish { organisation, region, named: self.named, by_platform: true };
+    pub fn next(
+        &mut self,
+        organisation: &str,
+        region: Option<&str>,
+        apart: Option<&str>,
+    ) -> Result<String, PlacementRefused> {
+        let wish = Wish { organisation, region, apart, named: self.named, by_platform: true };
         let chosen = choose(&self.cells, &wish)?.id.clone();
         if let Some(cell) = self.cells.iter_mut().find(|cell| cell.id == chosen) {
             cell.tenants += 1;
+            cell.apart.extend(apart.map(|word| (organisation.to_owned(), word.to_owned())));
             if cell.kind == CellKind::Dedicated {
                 cell.organisation = Some(organisation.to_owned());
             }
@@ -75,7 +82,8 @@ impl<'a> Destinations<'a> {
         let mut shares = BTreeMap::new();
         for group in groups {
             for _ in 0..group.tenants {
-                *shares.entry(self.next(&group.organisation, group.region.as_deref())?).or_default() += 1;
+                let Group { organisation, region, apart, .. } = group;
+                *shares.entry(self.next(organisation, region.as_deref(), apart.as_deref())?).or_default() += 1;
             }
         }
         Ok(shares)
@@ -84,16 +92,18 @@ impl<'a> Destinations<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::domain::placement::CellState;
 
     fn cell(id: &str, kind: CellKind, tenants: i64) -> Candidate {
-        let (state, region) = (CellState::Active, None);
-        Candidate { id: id.into(), kind, state, organisation: None, tenants, capacity: 0, region }
+        let (state, region, apart) = (CellState::Serving, None, BTreeSet::new());
+        Candidate { id: id.into(), kind, state, organisation: None, tenants, capacity: 0, region, apart }
     }
 
     fn of(organisation: &str, tenants: i64) -> Group {
-        Group { organisation: organisation.into(), region: None, tenants }
+        Group { organisation: organisation.into(), region: None, apart: None, tenants }
     }
 
     #[test]
@@ -107,6 +117,18 @@ mod tests {
             vec![cell("a", CellKind::Shared, 10), cell("b", CellKind::Shared, 0), cell("lost", CellKind::Shared, 9)];
         let shares = Destinations::new(cells, "lost", None).share_out(&[of("acme", 14), of("globex", 6)]);
         assert_eq!(shares, Ok(BTreeMap::from([("a".to_owned(), 5), ("b".to_owned(), 15)])));
+    }
+
+    #[test]
+    fn tenants_that_are_apart_stay_so() {
+        let cells =
+            || vec![cell("a", CellKind::Shared, 10), cell("b", CellKind::Shared, 0), cell("lost", CellKind::Shared, 9)];
+        let out = |tenants| {
+            let replicas = Group { apart: Some("replica".into()), ..of("acme", tenants) };
+            Destinations::new(cells(), "lost", None).share_out(&[replicas])
+        };
+        assert_eq!(out(2), Ok(BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), 1)])));
+        assert_eq!(out(3), Err(PlacementRefused::NoSharedCell));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Which cell a tenant is placed in.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -32,26 +33,46 @@ impl CellKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CellState {
-    Active,
+    /// Registered, and takes no tenants before it has reported that its brokers are as the contracts say.
+    Requested,
+    /// Takes tenants.
+    #[serde(alias = "active")]
+    Serving,
     /// Serves its tenants, takes no new ones.
     Draining,
     /// Was emptied, takes no new ones.
     Drained,
+    /// Is there no more. Its name is not given again.
+    Retired,
 }
 
-const STATES: [CellState; 3] = [CellState::Active, CellState::Draining, CellState::Drained];
+const STATES: [CellState; 5] =
+    [CellState::Requested, CellState::Serving, CellState::Draining, CellState::Drained, CellState::Retired];
 
 impl CellState {
     pub fn name(self) -> &'static str {
         match self {
-            CellState::Active => "active",
+            CellState::Requested => "requested",
+            CellState::Serving => "serving",
             CellState::Draining => "draining",
             CellState::Drained => "drained",
+            CellState::Retired => "retired",
         }
     }
 
+    /// Reads `active` too, which is how serving was stored before.
     pub fn parse(text: &str) -> Option<Self> {
-        STATES.into_iter().find(|s| s.name() == text)
+        STATES.into_iter().find(|s| s.name() == text).or_else(|| (text == "active").then_some(CellState::Serving))
+    }
+
+    /// Whether an operator may bring a cell with so many tenants from this state to another.
+    pub fn may_become(self, next: CellState, tenants: i64) -> bool {
+        match (self, next) {
+            (CellState::Retired, _) => next == CellState::Retired,
+            (_, CellState::Retired) => tenants == 0,
+            (_, CellState::Requested) => self == CellState::Requested,
+            _ => true,
+        }
     }
 }
 
@@ -66,6 +87,8 @@ pub struct Candidate {
     /// Tenants it takes at most; 0 = no limit.
     pub capacity: i64,
     pub region: Option<String>,
+    /// Of whom it has a tenant, or is getting one: organisations and what their tenants are apart by.
+    pub apart: BTreeSet<(String, String)>,
 }
 
 /// What a tenant asks of its cell.
@@ -74,6 +97,8 @@ pub struct Wish<'a> {
     pub organisation: &'a str,
     /// Where it must be; anywhere if absent.
     pub region: Option<&'a str>,
+    /// Its cell has no other tenant of the organisation with the same word.
+    pub apart: Option<&'a str>,
     pub named: Option<&'a str>,
     /// Only the platform's administrators name a cell that is not the organisation's own.
     pub by_platform: bool,
@@ -82,8 +107,10 @@ pub struct Wish<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlacementRefused {
     UnknownCell,
-    Draining,
+    NotServing,
     Full,
+    /// A tenant is there from which this one must be apart.
+    Apart,
     /// The cell is not where the tenant must be.
     Region,
     /// The dedicated cell is another organisation's.
@@ -103,11 +130,15 @@ impl Candidate {
         if self.kind == CellKind::Dedicated && !is_free {
             return Some(PlacementRefused::Foreign);
         }
-        if self.state != CellState::Active {
-            return Some(PlacementRefused::Draining);
+        if self.state != CellState::Serving {
+            return Some(PlacementRefused::NotServing);
         }
         if wish.region.is_some_and(|region| self.region.as_deref() != Some(region)) {
             return Some(PlacementRefused::Region);
+        }
+        let is_near = |word: &str| self.apart.contains(&(wish.organisation.to_owned(), word.to_owned()));
+        if wish.apart.is_some_and(is_near) {
+            return Some(PlacementRefused::Apart);
         }
         (self.capacity > 0 && self.tenants >= self.capacity).then_some(PlacementRefused::Full)
     }
@@ -147,16 +178,17 @@ mod tests {
         Candidate {
             id: id.into(),
             kind,
-            state: CellState::Active,
+            state: CellState::Serving,
             organisation: organisation.map(str::to_owned),
             tenants,
             capacity: 0,
             region: None,
+            apart: BTreeSet::new(),
         }
     }
 
     fn wish<'a>(organisation: &'a str, named: Option<&'a str>, by_platform: bool) -> Wish<'a> {
-        Wish { organisation, region: None, named, by_platform }
+        Wish { organisation, region: None, apart: None, named, by_platform }
     }
 
     fn site() -> Vec<Candidate> {
@@ -188,7 +220,7 @@ mod tests {
         assert_eq!(chosen("globex", Some("dedicated-1"), false), Ok("dedicated-1".into()));
         let mut draining = site();
         draining[1].state = CellState::Draining;
-        assert_eq!(choose(&draining, &wish("acme", Some("shared-2"), true)), Err(PlacementRefused::Draining));
+        assert_eq!(choose(&draining, &wish("acme", Some("shared-2"), true)), Err(PlacementRefused::NotServing));
         assert_eq!(choose(&draining, &wish("acme", None, false)).map(|c| c.id.as_str()), Ok("shared-1"));
         assert_eq!(choose(&[], &wish("acme", None, true)), Err(PlacementRefused::NoSharedCell));
     }
@@ -209,6 +241,38 @@ mod tests {
         cells[2].capacity = 9;
         // Its own cell is full: it is a tenant like others.
         assert_eq!(choose(&cells, &wish("globex", None, false)).map(|cell| cell.id.as_str()), Ok("shared-1"));
+    }
+
+    #[test]
+    fn tenants_that_are_apart_share_no_cell() {
+        let mut cells = site();
+        cells[1].apart.insert(("acme".into(), "replica".into()));
+        let name = |wish: &Wish<'_>| choose(&cells, wish).map(|cell| cell.id.as_str());
+        let replica = Wish { apart: Some("replica"), ..wish("acme", None, true) };
+        assert_eq!(name(&replica), Ok("shared-1"));
+        assert_eq!(name(&Wish { apart: Some("other"), ..replica }), Ok("shared-2"));
+        assert_eq!(name(&Wish { organisation: "globex", named: Some("shared-2"), ..replica }), Ok("shared-2"));
+        assert_eq!(name(&Wish { named: Some("shared-2"), ..replica }), Err(PlacementRefused::Apart));
+        cells[0].apart.insert(("acme".into(), "replica".into()));
+        assert_eq!(choose(&cells, &replica), Err(PlacementRefused::NoSharedCell));
+    }
+
+    #[test]
+    fn a_cell_is_requested_once_and_retired_for_good() {
+        use CellState::{Drained, Draining, Requested, Retired, Serving};
+        for (from, to, tenants, may) in [
+            (Requested, Serving, 0, true),
+            (Serving, Requested, 0, false),
+            (Draining, Serving, 9, true),
+            (Drained, Retired, 0, true),
+            (Serving, Retired, 1, false),
+            (Retired, Serving, 0, false),
+            (Retired, Retired, 0, true),
+        ] {
+            assert_eq!(from.may_become(to, tenants), may, "{from:?} to {to:?} with {tenants}");
+        }
+        assert!(STATES.into_iter().all(|state| CellState::parse(state.name()) == Some(state)));
+        assert_eq!(CellState::parse("active"), Some(Serving));
     }
 
     #[test]

@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use contracts::TenantId;
-use contracts::shares::{MOST_USES, Report, Share, Shares, Use, WHOLE};
+use contracts::shares::{Load, MOST_USES, Report, Share, Shares, Use, WHOLE};
+use contracts::{CellId, TenantId};
 use uuid::Uuid;
 
 /// A router that says nothing for so long is gone, and a tenant that presses nowhere for so long is divided evenly.
@@ -30,6 +30,8 @@ struct Router {
     heard: Duration,
     /// What it may be using of each tenant that is not pressed.
     rest: u32,
+    /// What it brings to cells.
+    loads: Vec<Load>,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +73,13 @@ impl Sharing {
         Ok(self.divide(report.router, now))
     }
 
+    /// What all routers together bring to a cell, requests a second.
+    pub fn load_of(&self, cell: &CellId, now: Duration) -> u64 {
+        let heard = self.routers.values().filter(|router| now < router.heard + LEASE);
+        let loads = heard.flat_map(|router| &router.loads).filter(|load| load.cell == *cell);
+        loads.map(|load| u64::from(load.requests_per_second)).sum()
+    }
+
     fn forget_the_gone(&mut self, now: Duration) {
         let had = self.routers.len();
         self.routers.retain(|_, router| now < router.heard + LEASE);
@@ -83,7 +92,8 @@ impl Sharing {
 
     /// What the router says takes the place of everything that was known of it.
     fn note(&mut self, report: &Report, now: Duration) {
-        self.routers.insert(report.router, Router { heard: now, rest: report.rest });
+        let loads = report.loads.clone();
+        self.routers.insert(report.router, Router { heard: now, rest: report.rest, loads });
         for pressed in self.tenants.values_mut() {
             pressed.by_router.insert(report.router, Holding { share: report.rest, pressure: 0 });
         }
@@ -211,7 +221,7 @@ mod tests {
                 Use { share: self.of(&tenant), tenant, pressure: *pressure }
             });
             let is_told = |of: &Use| of.pressure > 0 || self.held.shares.iter().any(|share| share.tenant == of.tenant);
-            Report { router: self.id, rest: self.held.rest, uses: uses.filter(is_told).collect() }
+            Report { router: self.id, rest: self.held.rest, uses: uses.filter(is_told).collect(), loads: Vec::new() }
         }
 
         fn ask(&mut self, sharing: &mut Sharing, pressures: &[u32], now: Duration) {
@@ -231,6 +241,18 @@ mod tests {
 
     fn shares(peers: &[Peer], number: usize) -> Vec<u32> {
         peers.iter().map(|peer| peer.of(&tenant(number))).collect()
+    }
+
+    #[test]
+    fn a_cells_load_is_what_all_routers_that_are_there_bring_it() {
+        let (mut sharing, cell) = (Sharing::new(1, Duration::ZERO), CellId::new("shared-1").unwrap());
+        for (second, requests_per_second) in [(0, 40), (8, 2)] {
+            let loads = vec![Load { cell: cell.clone(), requests_per_second }];
+            let report = Report { loads, ..Peer::new().report(&[]) };
+            sharing.report(&report, BEAT * second).unwrap();
+        }
+        assert_eq!([8, 11, 19].map(|second| sharing.load_of(&cell, BEAT * second)), [42, 2, 0]);
+        assert_eq!(sharing.load_of(&CellId::new("shared-2").unwrap(), BEAT * 8), 0);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::Tenancy;
 use crate::domain::access::Caller;
 use crate::domain::placement::{CellKind, CellState, is_endpoint};
 use crate::error::Error;
-use crate::ops::{check_region, log};
+use crate::ops::{check_word, log};
 use crate::store::cells::{self, Cell, CellStatus};
 use crate::store::{drains, organisations, routing};
 
@@ -41,7 +41,7 @@ fn merge(id: &CellId, old: Option<&Cell>, new: &Registration, tenants: i64) -> R
     if !is_endpoint(&new.http) || !is_endpoint(&new.flight) {
         return Err(Error::Invalid("http and flight are an IP address and a port"));
     }
-    new.region.as_deref().map_or(Ok(()), check_region)?;
+    new.region.as_deref().map_or(Ok(()), check_word)?;
     if new.kind == CellKind::Shared && new.organisation.is_some() {
         return Err(Error::Invalid("a shared cell belongs to no organisation"));
     }
@@ -52,14 +52,20 @@ fn merge(id: &CellId, old: Option<&Cell>, new: &Registration, tenants: i64) -> R
     if tenants > 0 && new.organisation.is_some() && new.organisation != owner {
         return Err(Error::Placement("the cell has another organisation's tenants"));
     }
-    let state = new.state.map(|s| s.name().to_owned()).or_else(|| old.map(|o| o.state.clone()));
+    let before = old.map(Cell::state).transpose()?;
+    let state = new.state.or(before).unwrap_or(CellState::Serving);
+    if before.is_some_and(|before| !before.may_become(state, tenants)) {
+        return Err(Error::Placement(
+            "a cell is requested only when it is new, and retired when it is empty, for good",
+        ));
+    }
     Ok(Cell {
         id: id.to_string(),
         http: new.http.clone(),
         flight: new.flight.clone(),
         kind: new.kind.name().to_owned(),
         organisation: new.organisation.clone().or(owner),
-        state: state.unwrap_or_else(|| CellState::Active.name().to_owned()),
+        state: state.name().to_owned(),
         capacity: new.capacity.map(i64::from).or(old.map(|o| o.capacity)).unwrap_or_default(),
         region: new.region.clone().or_else(|| old.and_then(|o| o.region.clone())),
     })
@@ -97,16 +103,24 @@ pub async fn put(
     if old.as_ref() != Some(&cell) {
         cells::upsert(&mut db, &cell).await?;
     }
-    let moved = old.is_none_or(|o| o.http != cell.http || o.flight != cell.flight);
     let mut head = None;
-    if moved {
-        let change = Change::CellUpserted { endpoint: endpoint(&cell)? };
+    if let Some(change) = told(old.as_ref(), &cell)? {
         head = Some(routing::append(&mut db, &change, &[], &caller.subject).await?);
     }
     let status = cells::list(&mut db, None, Some(id.as_str()), None, 1).await?.pop().ok_or(Error::NotFound("cell"))?;
     db.commit().await?;
     head.into_iter().for_each(|head| tenancy.heard(head));
     Ok(status)
+}
+
+/// What routers hear of it, if anything.
+fn told(old: Option<&Cell>, new: &Cell) -> Result<Option<Change>, Error> {
+    let was_there = old.map(Cell::state).transpose()?.is_some_and(|state| state != CellState::Retired);
+    if new.state()? == CellState::Retired {
+        return Ok(was_there.then_some(Change::CellRemoved { cell: endpoint(new)?.cell }));
+    }
+    let stays = old.is_some_and(|o| o.http == new.http && o.flight == new.flight);
+    Ok(if stays { None } else { Some(Change::CellUpserted { endpoint: endpoint(new)? }) })
 }
 
 /// The first tenant of a dedicated cell makes it its organisation's.
@@ -143,9 +157,12 @@ pub async fn remove(tenancy: &Tenancy, caller: &Caller, id: &CellId) -> Result<(
         return Err(Error::Forbidden);
     }
     let mut db = tenancy.0.election.begin(&tenancy.0.pool).await?;
-    cells::lock(&mut db, id.as_str()).await?.ok_or(Error::NotFound("cell"))?;
+    let known = cells::lock(&mut db, id.as_str()).await?.ok_or(Error::NotFound("cell"))?;
     if cells::tenants_in(&mut db, id.as_str()).await? > 0 {
         return Err(Error::CellInUse);
+    }
+    if known.state()? == CellState::Retired {
+        return Err(Error::Placement("the cell is retired, and kept so that its name is not given again"));
     }
     drains::end_cleaning_of(&mut db, id.as_str()).await?;
     cells::delete(&mut db, id.as_str()).await?;
@@ -171,6 +188,9 @@ pub async fn report(tenancy: &Tenancy, peer: &str, cell: &CellId, report: &CellR
     let mut db = kit::database::begin(&tenancy.0.pool).await?;
     if !cells::report(&mut db, cell.as_str(), version, &report.contracts_sha256, &report.drift).await? {
         return Err(Error::NotFound("cell"));
+    }
+    if report.drift.is_empty() {
+        cells::is_ready(&mut db, cell.as_str()).await?;
     }
     Ok(db.commit().await?)
 }

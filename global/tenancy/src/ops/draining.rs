@@ -13,7 +13,7 @@ use crate::domain::draining::{Destinations, Way, step_of};
 use crate::domain::placement::CellState;
 use crate::error::Error;
 use crate::ops::cells::claim;
-use crate::store::cells::{self, Cell};
+use crate::store::cells::{self, Cell, Near};
 use crate::store::drains::{self, Drain};
 use crate::store::{moves, routing, tenants, writer};
 
@@ -38,7 +38,7 @@ async fn shares(
     if target == Some(cell) {
         return Err(Error::Invalid("that is the cell itself"));
     }
-    let candidates = cells::candidates(db).await?;
+    let candidates = cells::candidates(db, Near::All(cell)).await?;
     if target.is_some_and(|target| !candidates.iter().any(|known| known.id == target)) {
         return Err(Error::Invalid("the cell does not exist"));
     }
@@ -79,6 +79,9 @@ pub async fn begin(
         let same = running.way()? == way && running.target.as_deref() == target;
         let left = cells::tenants_in(&mut db, cell.as_str()).await?;
         return if same { Ok((running, left, false)) } else { Err(Error::Draining) };
+    }
+    if known.state()? == CellState::Retired {
+        return Err(Error::Placement("the cell is retired"));
     }
     // Refused now, not at the last tenant.
     let tenants = shares(&mut db, cell.as_str(), target).await?.values().sum();
@@ -130,7 +133,7 @@ pub async fn cancel(tenancy: &Tenancy, caller: &Caller, cell: &CellId) -> Result
     let known = cells::lock(&mut db, cell.as_str()).await?.ok_or(Error::NotFound("cell"))?;
     let running = drains::under_way_of(&mut db, cell.as_str()).await?.ok_or(Error::NotFound("drain"))?;
     drains::end(&mut db, running.id, true).await?;
-    set_state(&mut db, known, CellState::Active).await?;
+    set_state(&mut db, known, CellState::Serving).await?;
     let stopped = drains::find(&mut db, running.id).await?.ok_or(Error::NotFound("drain"))?;
     let left = cells::tenants_in(&mut db, cell.as_str()).await?;
     db.commit().await?;
@@ -173,9 +176,10 @@ async fn begin_moves(
     if waiting.is_empty() {
         return end(db, cell, drain).await;
     }
-    let mut destinations = Destinations::new(cells::candidates(&mut db).await?, &cell.id, drain.target.as_deref());
+    let candidates = cells::candidates(&mut db, Near::All(&cell.id)).await?;
+    let mut destinations = Destinations::new(candidates, &cell.id, drain.target.as_deref());
     for tenant in waiting.iter().take(usize::try_from(room).unwrap_or_default()) {
-        let target = destinations.next(&tenant.organisation, tenant.region.as_deref())?;
+        let target = destinations.next(&tenant.organisation, tenant.region.as_deref(), tenant.apart.as_deref())?;
         claim(&mut db, &target, &tenant.organisation).await?;
         moves::insert(&mut db, Uuid::now_v7(), &tenant.id, &cell.id, &target, &Caller::plane().subject).await?;
     }
@@ -194,10 +198,11 @@ async fn change_routes(
     if waiting.is_empty() {
         return end(db, cell, drain).await;
     }
-    let mut destinations = Destinations::new(cells::candidates(&mut db).await?, &cell.id, drain.target.as_deref());
+    let candidates = cells::candidates(&mut db, Near::All(&cell.id)).await?;
+    let mut destinations = Destinations::new(candidates, &cell.id, drain.target.as_deref());
     let (mut ids, mut targets, mut claims) = (Vec::new(), Vec::new(), BTreeSet::new());
     for tenant in waiting {
-        let target = destinations.next(&tenant.organisation, tenant.region.as_deref())?;
+        let target = destinations.next(&tenant.organisation, tenant.region.as_deref(), tenant.apart.as_deref())?;
         if claims.insert(target.clone()) {
             claim(&mut db, &target, &tenant.organisation).await?;
         }

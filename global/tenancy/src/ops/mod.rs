@@ -55,8 +55,13 @@ fn check_name(name: &str) -> Result<&str, crate::Error> {
     }
 }
 
-fn check_region(region: &str) -> Result<(), crate::Error> {
+/// Of a region, and of what tenants are apart by.
+fn check_word(word: &str) -> Result<(), crate::Error> {
     let is_named = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let well_formed = (1..=63).contains(&region.len()) && region.chars().all(is_named);
-    if well_formed { Ok(()) } else { Err(crate::Error::Invalid("a region is 1 to 63 characters of a-z, 0-9 and '-'")) }
+    let well_formed = (1..=63).contains(&word.len()) && word.chars().all(is_named);
+    if well_formed {
+        Ok(())
+    } else {
+        Err(crate::Error::Invalid("region and apart are 1 to 63 characters of a-z, 0-9 and '-'"))
+    }
 }

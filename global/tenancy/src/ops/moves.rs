@@ -11,6 +11,7 @@ use crate::domain::placement::{Wish, choose};
 use crate::error::Error;
 use crate::ops::cells::claim;
 use crate::ops::{log, tenants};
+use crate::store::cells::Near;
 use crate::store::moves::{self, Move};
 use crate::store::{cells, tenants as rows, writer};
 
@@ -28,9 +29,9 @@ pub async fn begin(tenancy: &Tenancy, caller: &Caller, id: &TenantId, target: &s
     if source == target {
         return Err(Error::Invalid("the tenant lives in that cell"));
     }
-    let candidates = cells::candidates(&mut db).await?;
-    let (organisation, region) = (tenant.organisation.as_str(), tenant.region.as_deref());
-    choose(&candidates, &Wish { organisation, region, named: Some(target), by_platform: true })?;
+    let (organisation, region, apart) = (&*tenant.organisation, tenant.region.as_deref(), tenant.apart.as_deref());
+    let candidates = cells::candidates(&mut db, Near::Of(organisation, apart)).await?;
+    choose(&candidates, &Wish { organisation, region, apart, named: Some(target), by_platform: true })?;
     claim(&mut db, target, &tenant.organisation).await?;
     let new = Uuid::now_v7();
     moves::insert(&mut db, new, id.as_str(), &source, target, &caller.subject).await?;

@@ -11,7 +11,8 @@ use crate::domain::host::{RESERVED_TENANTS, is_reserved, normalise};
 use crate::domain::placement::{Wish, choose};
 use crate::error::Error;
 use crate::ops::cells::claim;
-use crate::ops::{check_region, log};
+use crate::ops::{check_word, log};
+use crate::store::cells::Near;
 use crate::store::routing::ill_formed;
 use crate::store::tenants::{self, New, Tenant};
 use crate::store::{cells, moves, organisations, tiers, writer};
@@ -58,6 +59,8 @@ pub struct Birth<'a> {
     /// Placed by policy when absent.
     pub cell: Option<&'a str>,
     pub region: Option<&'a str>,
+    /// No other tenant of the organisation with the same word is in its cell.
+    pub apart: Option<&'a str>,
     pub tier: Option<&'a TierId>,
 }
 
@@ -68,6 +71,7 @@ impl Birth<'_> {
             && existing.organisation == self.organisation
             && self.cell.is_none_or(|cell| existing.cell.as_deref() == Some(cell))
             && self.region.is_none_or(|region| existing.region.as_deref() == Some(region))
+            && self.apart.is_none_or(|apart| existing.apart.as_deref() == Some(apart))
             && self.tier.is_none_or(|tier| existing.tier.as_deref() == named(tier).map(TierId::as_str))
     }
 }
@@ -80,7 +84,7 @@ pub async fn create(
     id: &TenantId,
     birth: Birth<'_>,
 ) -> Result<(Tenant, bool), Error> {
-    let Birth { organisation, region, .. } = birth;
+    let Birth { organisation, region, apart, .. } = birth;
     // What a tenant may use is the platform's to say.
     if !caller.administers(organisation) || (birth.tier.is_some() && !caller.is_platform()) {
         return Err(Error::Forbidden);
@@ -88,19 +92,19 @@ pub async fn create(
     if RESERVED_TENANTS.contains(&id.as_str()) {
         return Err(Error::Invalid("the id is a name of the platform's own"));
     }
-    region.map_or(Ok(()), check_region)?;
+    region.iter().chain(&apart).try_for_each(|word| check_word(word))?;
     let mut db = tenancy.0.election.begin(&tenancy.0.pool).await?;
     if let Some(existing) = tenants::lock(&mut db, id.as_str()).await? {
         return if birth.is(&existing) { Ok((existing, false)) } else { Err(Error::Exists("tenant")) };
     }
     organisations::find(&mut db, organisation).await?.ok_or(Error::Invalid("the organisation does not exist"))?;
     let tier = existing_tier(&mut db, birth.tier).await?;
-    let candidates = cells::candidates(&mut db).await?;
-    let wish = Wish { organisation, region, named: birth.cell, by_platform: caller.is_platform() };
+    let candidates = cells::candidates(&mut db, Near::Of(organisation, apart)).await?;
+    let wish = Wish { organisation, region, apart, named: birth.cell, by_platform: caller.is_platform() };
     let chosen = choose(&candidates, &wish)?;
     claim(&mut db, &chosen.id, organisation).await?;
     let generation = writer::next_generation(&mut db).await?;
-    let new = New { id: id.as_str(), organisation, cell: &chosen.id, generation, tier, region };
+    let new = New { id: id.as_str(), organisation, cell: &chosen.id, generation, tier, region, apart };
     tenants::insert(&mut db, new).await?;
     tenants::record_placement(&mut db, id.as_str(), &chosen.id, generation).await?;
     tenants::add_host(&mut db, id.as_str(), &format!("{id}.{}", tenancy.0.settings.host_suffix), true).await?;

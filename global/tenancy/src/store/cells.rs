@@ -77,6 +77,15 @@ pub async fn upsert(db: &mut PgConnection, cell: &Cell) -> Result<(), Error> {
     Ok(())
 }
 
+/// A cell that was requested serves from now on. No router hears of it: it knows the cell's address already.
+pub async fn is_ready(db: &mut PgConnection, id: &str) -> Result<(), Error> {
+    sqlx::query("update cells set state = 'serving' where id = $1 and state = 'requested'")
+        .bind(id)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 pub async fn delete(db: &mut PgConnection, id: &str) -> Result<(), Error> {
     sqlx::query("delete from cells where id = $1").bind(id).execute(db).await?;
     Ok(())
@@ -102,16 +111,51 @@ struct Loaded {
     tenants: i64,
 }
 
+/// Of whom the question is which tenants there are.
+#[derive(Debug, Clone, Copy)]
+pub enum Near<'a> {
+    /// The organisation's tenants that are apart by the word; nobody's without it.
+    Of(&'a str, Option<&'a str>),
+    /// Those from which any tenant of the cell must be apart.
+    All(&'a str),
+}
+
+/// Cells that have such a tenant, or are getting one by a move: cell, organisation, word.
+async fn apart(db: &mut PgConnection, near: Near<'_>) -> Result<Vec<(String, String, String)>, Error> {
+    let (organisation, word, cell) = match near {
+        Near::Of(_, None) => return Ok(Vec::new()),
+        Near::Of(organisation, word) => (Some(organisation), word, None),
+        Near::All(cell) => (None, None, Some(cell)),
+    };
+    let rows = sqlx::query_as(
+        "with of_them as (
+           select distinct organisation, apart from tenants
+           where apart is not null and ((organisation = $1 and apart = $2) or cell = $3)),
+         housed as (
+           select t.id, t.cell, t.organisation, t.apart from tenants t join of_them using (organisation, apart)
+           where t.state = 'active')
+         select cell, organisation, apart from housed
+         union
+         select m.target, h.organisation, h.apart from housed h join moves m on m.tenant = h.id
+         where m.step not in ('done', 'cancelled')",
+    );
+    Ok(rows.bind(organisation).bind(word).bind(cell).fetch_all(db).await?)
+}
+
 /// All cells with their load, for the placement policy. There are tens of cells, not thousands.
-pub async fn candidates(db: &mut PgConnection) -> Result<Vec<Candidate>, Error> {
+pub async fn candidates(db: &mut PgConnection, near: Near<'_>) -> Result<Vec<Candidate>, Error> {
     let rows: Vec<Loaded> = sqlx::query_as(
-        "select id, http, flight, kind, organisation, state, capacity, region, tenants from cells order by id",
+        "select id, http, flight, kind, organisation, state, capacity, region, tenants from cells
+         where state <> 'retired' order by id",
     )
-    .fetch_all(db)
+    .fetch_all(&mut *db)
     .await?;
+    let near = apart(db, near).await?;
     rows.into_iter()
         .map(|Loaded { cell, tenants }| {
+            let here = near.iter().filter(|(there, ..)| *there == cell.id);
             Ok(Candidate {
+                apart: here.map(|(_, organisation, word)| (organisation.clone(), word.clone())).collect(),
                 kind: cell.kind()?,
                 state: cell.state()?,
                 id: cell.id,

@@ -97,8 +97,8 @@ pub async fn complain(db: &mut PgConnection, id: Uuid, problem: &str) -> Result<
 /// The tenants of a cell, by what they ask of another one.
 pub async fn groups_in(db: &mut PgConnection, cell: &str) -> Result<Vec<Group>, Error> {
     let rows = sqlx::query_as(
-        "select organisation, region, count(*) as tenants from tenants where cell = $1
-         group by organisation, region order by organisation, region",
+        "select organisation, region, apart, count(*) as tenants from tenants where cell = $1
+         group by organisation, region, apart order by organisation, region, apart",
     );
     Ok(rows.bind(cell).fetch_all(db).await?)
 }
@@ -109,12 +109,13 @@ pub struct Waiting {
     pub id: String,
     pub organisation: String,
     pub region: Option<String>,
+    pub apart: Option<String>,
 }
 
 /// Those of the cell, by name.
 pub async fn waiting_in(db: &mut PgConnection, cell: &str, limit: i64) -> Result<Vec<Waiting>, Error> {
     let rows = sqlx::query_as(
-        "select t.id, t.organisation, t.region from tenants t
+        "select t.id, t.organisation, t.region, t.apart from tenants t
          where t.cell = $1 and not exists (
            select 1 from moves m where m.tenant = t.id and m.step not in ('done', 'cancelled'))
          order by t.id limit $2",

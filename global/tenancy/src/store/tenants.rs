@@ -17,6 +17,8 @@ pub struct Tenant {
     pub tier: Option<String>,
     /// Where its cell must be; `None` is anywhere.
     pub region: Option<String>,
+    /// No other tenant of its organisation with the same word is in its cell.
+    pub apart: Option<String>,
     pub created_at: OffsetDateTime,
     /// The tenant's own host first.
     pub hosts: Vec<String>,
@@ -25,7 +27,7 @@ pub struct Tenant {
 /// Locked for the writer's transaction; removed tenants too, because their ids stay taken.
 pub async fn lock(db: &mut PgConnection, id: &str) -> Result<Option<Tenant>, Error> {
     let row = sqlx::query_as(
-        "select t.id, t.organisation, t.state, t.cell, t.generation, t.tier, t.region, t.created_at,
+        "select t.id, t.organisation, t.state, t.cell, t.generation, t.tier, t.region, t.apart, t.created_at,
                 array(select h.host from hosts h where h.tenant = t.id order by h.own desc, h.host) as hosts
          from tenants t where t.id = $1 for update",
     );
@@ -42,7 +44,7 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<Tenant>, Error> {
     let rows = sqlx::query_as(
-        "select t.id, t.organisation, t.state, t.cell, t.generation, t.tier, t.region, t.created_at,
+        "select t.id, t.organisation, t.state, t.cell, t.generation, t.tier, t.region, t.apart, t.created_at,
                 array(select h.host from hosts h where h.tenant = t.id order by h.own desc, h.host) as hosts
          from tenants t
          where t.state = 'active' and ($1::text is null or t.organisation = $1)
@@ -71,11 +73,13 @@ pub struct New<'a> {
     pub generation: i64,
     pub tier: Option<&'a TierId>,
     pub region: Option<&'a str>,
+    pub apart: Option<&'a str>,
 }
 
 pub async fn insert(db: &mut PgConnection, new: New<'_>) -> Result<(), Error> {
     sqlx::query(
-        "insert into tenants (id, organisation, cell, generation, tier, region) values ($1, $2, $3, $4, $5, $6)",
+        "insert into tenants (id, organisation, cell, generation, tier, region, apart)
+         values ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(new.id)
     .bind(new.organisation)
@@ -83,6 +87,7 @@ pub async fn insert(db: &mut PgConnection, new: New<'_>) -> Result<(), Error> {
     .bind(new.generation)
     .bind(new.tier.map(TierId::as_str))
     .bind(new.region)
+    .bind(new.apart)
     .execute(db)
     .await
     .map_err(|error| Error::exists(error, "tenant"))?;

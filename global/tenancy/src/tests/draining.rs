@@ -8,6 +8,7 @@ use crate::domain::draining::Way;
 use crate::domain::moving::Step;
 use crate::leading::Cells;
 use crate::ops::{draining, moves};
+use crate::store::cells::Near;
 use crate::store::drains::{self, Drain};
 
 const FULL: &str = "shared-1";
@@ -60,7 +61,7 @@ async fn state_of(pool: &PgPool, name: &str) -> anyhow::Result<String> {
 }
 
 async fn counts(pool: &PgPool) -> anyhow::Result<BTreeMap<String, i64>> {
-    let candidates = store::cells::candidates(&mut *pool.acquire().await?).await?;
+    let candidates = store::cells::candidates(&mut *pool.acquire().await?, Near::Of("acme-corp", None)).await?;
     Ok(candidates.into_iter().filter(|cell| cell.tenants > 0).map(|cell| (cell.id, cell.tenants)).collect())
 }
 
@@ -85,6 +86,7 @@ async fn ten_thousand_tenants_of_a_lost_cell_are_routed_away() -> Done {
     assert!(took < Duration::from_secs(60), "{took:?}");
     assert_eq!(counts(pool).await?, planned);
     assert_eq!(state_of(pool, FULL).await?, "drained");
+    assert_eq!(store::cells::departed(&mut *pool.acquire().await?, FULL).await?, TENANTS.unsigned_abs());
     let mut reader = before;
     while reader.version < snapshot(pool).await?.version {
         for (version, change) in routing::after(&mut *pool.acquire().await?, reader.version, 1_000).await? {
@@ -155,7 +157,7 @@ async fn a_drain_is_one_at_a_time_and_its_cell_takes_nobody() -> Done {
     assert!(matches!(begin(&admin_of("acme-corp"), Way::Move, None).await, Err(Error::Forbidden)));
     assert!(matches!(begin(&platform, Way::Move, Some(FULL)).await, Err(Error::Invalid(_))));
     assert!(matches!(begin(&platform, Way::Move, Some("nowhere")).await, Err(Error::Invalid(_))));
-    assert_eq!(state_of(&tenancy.0.pool, FULL).await?, "active", "what was refused has changed nothing");
+    assert_eq!(state_of(&tenancy.0.pool, FULL).await?, "serving", "what was refused has changed nothing");
     // Nobody leads: the moves stay where they begin.
     let (first, ..) = begin(&platform, Way::Move, None).await?;
     let (same, left, again) = begin(&platform, Way::Move, None).await?;
@@ -164,7 +166,7 @@ async fn a_drain_is_one_at_a_time_and_its_cell_takes_nobody() -> Done {
     let newcomer = tenant("newcomer");
     let refused = tenants::create(tenancy, &platform, &newcomer, born("acme-corp", Some(FULL), None)).await;
     assert!(matches!(refused, Err(Error::Placement(_))), "{refused:?}");
-    let active = Registration { state: CellState::parse("active"), ..registration(1, CellKind::Shared) };
+    let active = Registration { state: Some(CellState::Serving), ..registration(1, CellKind::Shared) };
     assert!(matches!(cells::put(tenancy, &platform, &full, &active, false).await, Err(Error::Draining)));
     let (stopped, _) = draining::cancel(tenancy, &platform, &full).await?;
     assert!(stopped.cancelled);

@@ -133,7 +133,7 @@ pub async fn put_cell(tenancy: &Tenancy, name: &str, number: u8, kind: CellKind)
 }
 
 pub fn born<'a>(organisation: &'a str, cell: Option<&'a str>, tier: Option<&'a TierId>) -> Birth<'a> {
-    Birth { organisation, cell, tier, region: None }
+    Birth { organisation, cell, tier, ..Birth::default() }
 }
 
 pub async fn create(tenancy: &Tenancy, name: &str, organisation: &str) -> Result<Tenant, Error> {

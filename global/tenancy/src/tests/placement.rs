@@ -1,6 +1,7 @@
 //! Creating, placing, fencing and removing tenants.
 
 use super::*;
+use crate::ops::{draining, moves};
 
 #[tokio::test]
 async fn a_tenant_is_placed_the_moment_it_exists() -> Done {
@@ -114,5 +115,36 @@ async fn another_organisations_administrator_is_a_stranger() -> Done {
         let created = tenants::create(tenancy, &stranger, &tenant("evil"), born("acme-corp", None, None)).await;
         assert!(matches!(created, Err(Error::Forbidden)));
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn tenants_that_are_apart_never_share_a_cell() -> Done {
+    let site = site().await?;
+    let (tenancy, pool) = (&site.tenancy, &site.tenancy.0.pool);
+    put_cell(tenancy, "shared-2", 3, CellKind::Shared).await?;
+    let apart = |cell| Birth { apart: Some("replica"), ..born("acme-corp", cell, None) };
+    let create = async |id: &str, cell| tenants::create(tenancy, &platform(), &tenant(id), apart(cell)).await;
+    let first = create("replica-1", Some("shared-2")).await?.0;
+    assert_eq!(create("replica-2", None).await?.0.cell.as_deref(), Some("shared-1"));
+    assert!(matches!(create("replica-3", None).await, Err(Error::Placement(_))), "no cell is left");
+    assert!(matches!(create("replica-1", Some("shared-1")).await, Err(Error::Exists(_))));
+    let (same, new) = create("replica-1", None).await?;
+    assert!(!new && same.generation == first.generation);
+    let wrong = Birth { apart: Some("Not a word"), ..born("acme-corp", None, None) };
+    let refused = tenants::create(tenancy, &platform(), &tenant("other"), wrong).await;
+    assert!(matches!(refused, Err(Error::Invalid(_))));
+
+    // Neither does a move bring them together, nor the emptying of a cell; and one on its way counts there already.
+    let to = async |id: &str, cell: &str| moves::begin(tenancy, &platform(), &tenant(id), cell).await;
+    assert!(matches!(to("replica-1", "shared-1").await, Err(Error::Placement(_))));
+    let emptied = draining::plan(tenancy, &platform(), &cell("shared-2"), None).await;
+    assert!(matches!(emptied, Err(Error::Placement(_))));
+    put_cell(tenancy, "shared-3", 4, CellKind::Shared).await?;
+    to("replica-1", "shared-3").await?;
+    assert!(matches!(to("replica-2", "shared-3").await, Err(Error::Placement(_))));
+    let plan = draining::plan(tenancy, &platform(), &cell("shared-1"), None).await;
+    assert!(matches!(plan, Err(Error::Placement(_))), "it would meet the other where it is, or where it goes");
+    assert_eq!(replay(pool).await?, snapshot(pool).await?);
     Ok(())
 }

@@ -10,7 +10,8 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::ops::contracts as bundles;
+use crate::domain::draining::Way;
+use crate::ops::{contracts as bundles, draining};
 
 fn report(drift: &[&str]) -> CellReport {
     CellReport {
@@ -47,6 +48,60 @@ async fn no_cell_bears_a_name_of_the_platforms_own() -> Done {
         let put = cells::put(&site.tenancy, &platform(), &cell(name), &registration(7, CellKind::Shared), true).await;
         assert!(matches!(put, Err(Error::Invalid(_))), "{name}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_requested_cell_serves_when_it_has_reported_that_it_is_ready() -> Done {
+    let site = site().await?;
+    let tenancy = &site.tenancy;
+    let new = Registration { state: Some(CellState::Requested), ..registration(5, CellKind::Shared) };
+    cells::put(tenancy, &platform(), &cell("shared-5"), &new, true).await?;
+    let here = async || {
+        tenants::create(tenancy, &platform(), &tenant("acme"), born("acme-corp", Some("shared-5"), None)).await
+    };
+    let state = async || Ok::<_, Error>(cells::find(tenancy, &platform(), "shared-5").await?.cell.state()?);
+    assert!(matches!(here().await, Err(Error::Placement(_))));
+    let gateway = "spiffe://cytoplane/shared-5/gateway";
+    cells::report(tenancy, gateway, &cell("shared-5"), &report(&["topic x: 3 partitions"])).await?;
+    assert_eq!(state().await?, CellState::Requested, "it is not as the contracts say");
+    cells::report(tenancy, gateway, &cell("shared-5"), &report(&[])).await?;
+    assert_eq!(state().await?, CellState::Serving);
+    here().await?;
+    let again = Registration { state: Some(CellState::Requested), ..registration(5, CellKind::Shared) };
+    assert!(cells::put(tenancy, &platform(), &cell("shared-5"), &again, false).await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_retired_cell_leaves_the_table_and_its_name_stays_taken() -> Done {
+    let site = site().await?;
+    let (tenancy, pool) = (&site.tenancy, &site.tenancy.0.pool);
+    create(tenancy, "acme", "acme-corp").await?;
+    let put = async |name: &str, number, state| {
+        let change = Registration { state, ..registration(number, CellKind::Shared) };
+        cells::put(tenancy, &platform(), &cell(name), &change, false).await
+    };
+    let retired = Some(CellState::Retired);
+    assert!(matches!(put("shared-1", 1, retired).await, Err(Error::Placement(_))), "it has a tenant");
+    put("shared-2", 3, None).await?;
+    put("shared-2", 3, retired).await?;
+    let table = snapshot(pool).await?;
+    assert!(!table.cells.contains_key(&cell("shared-2")));
+    put("shared-2", 3, None).await?;
+    assert_eq!(snapshot(pool).await?.version, table.version, "a site's next start does not bring it back");
+    for state in [CellState::Serving, CellState::Draining, CellState::Requested] {
+        assert!(matches!(put("shared-2", 3, Some(state)).await, Err(Error::Placement(_))), "{state:?}");
+    }
+    assert!(matches!(cells::remove(tenancy, &platform(), &cell("shared-2")).await, Err(Error::Placement(_))));
+    let drained = draining::begin(tenancy, &platform(), &cell("shared-2"), Way::Route, None).await;
+    assert!(matches!(drained, Err(Error::Placement(_))));
+    let placed =
+        tenants::create(tenancy, &platform(), &tenant("other"), born("acme-corp", Some("shared-2"), None)).await;
+    assert!(matches!(placed, Err(Error::Invalid(_))));
+    // Another cell may have its address.
+    put("shared-3", 3, None).await?;
+    assert_eq!(replay(pool).await?, snapshot(pool).await?);
     Ok(())
 }
 

@@ -24,11 +24,26 @@ const LOOK: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Question {
-    Write { tenant: TenantId, cell: CellId, generation: Generation, op: u64 },
-    Read { tenant: TenantId, cell: CellId, generation: Generation },
-    Lead { tenant: TenantId, request: Request },
+    Write {
+        tenant: TenantId,
+        cell: CellId,
+        generation: Generation,
+        op: u64,
+    },
+    Read {
+        tenant: TenantId,
+        cell: CellId,
+        generation: Generation,
+    },
+    Lead {
+        tenant: TenantId,
+        request: Request,
+    },
     /// The rows of a tenant, for the cell it is promised to.
-    Give { tenant: TenantId, to: CellId },
+    Give {
+        tenant: TenantId,
+        to: CellId,
+    },
 }
 
 /// To the router.

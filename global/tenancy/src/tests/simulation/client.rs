@@ -23,7 +23,7 @@ pub async fn live(world: Arc<World>, tenant: TenantId) -> turmoil::Result {
         let outcome = match (op, &reply) {
             (_, Ok(Reply::Moving)) => Outcome::TurnedAway,
             (Some(op), Ok(Reply::Of(Answer::Stored))) => Outcome::Stored(op),
-            (Some(op), _) => Outcome::NotStored,
+            (Some(_), _) => Outcome::NotStored,
             (None, Ok(Reply::Of(Answer::Rows(rows)))) => Outcome::Read(rows.clone()),
             (None, _) => Outcome::NotRead,
         };

@@ -57,7 +57,8 @@ fn everything_is_there_once(world: &World, tenant: &TenantId, own: &[&Seen]) -> 
     if let Some((op, count)) = counts.iter().find(|(_, count)| **count > 1) {
         return Err(format!("{tenant}: {op} is there {count} times"));
     }
-    let acknowledged = own.iter().filter_map(|seen| if let Outcome::Stored(op) = seen.outcome { Some(op) } else { None });
+    let acknowledged =
+        own.iter().filter_map(|seen| if let Outcome::Stored(op) = seen.outcome { Some(op) } else { None });
     match acknowledged.into_iter().find(|op| !counts.contains_key(op)) {
         Some(op) => Err(format!("{tenant}: {op} was acknowledged and is lost")),
         None => Ok(()),
