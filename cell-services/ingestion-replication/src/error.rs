@@ -1,5 +1,6 @@
 //! What can go wrong, and whether it goes away by itself.
 
+use contracts::Generation;
 use event_bus_data::BusError;
 use kit::database::DatabaseError;
 use kit::exchange::ExchangeError;
@@ -19,6 +20,8 @@ pub enum Error {
     StreamingUnread(#[source] serde_json::Error),
     #[error("streaming answered {0}")]
     StreamingRefused(u16),
+    #[error("the tenant has moved on, says streaming")]
+    StreamingMisdirected(Option<Generation>),
     #[error("every name the table may have belongs to another stream")]
     NoTableName,
     #[error("the table's name belongs to another stream by now")]
@@ -68,6 +71,7 @@ impl Fault for Error {
             Error::StreamingRefused(_) | Error::StreamingUnread(_) | Error::Progress(_) | Error::Panicked => {
                 Kind::Internal
             }
+            Error::StreamingMisdirected(_) => Kind::Misdirected,
             Error::NoTableName | Error::TableTaken | Error::Columns(_) => Kind::Conflict,
             Error::Lakehouse(e) => e.kind(),
             Error::DataBus(e) => e.kind(),
@@ -80,7 +84,10 @@ impl Fault for Error {
     fn code(&self) -> &'static str {
         match self {
             Error::NoSink => "sink/not-found",
-            Error::Streaming(_) | Error::StreamingRefused(_) | Error::StreamingUnread(_) => "sink/streaming",
+            Error::Streaming(_)
+            | Error::StreamingRefused(_)
+            | Error::StreamingUnread(_)
+            | Error::StreamingMisdirected(_) => "sink/streaming",
             Error::NoTableName => "sink/no-table-name",
             Error::TableTaken => "sink/table-taken",
             Error::Columns(_) => "sink/columns",
@@ -95,8 +102,9 @@ impl Fault for Error {
         }
     }
 
-    fn generation_required(&self) -> Option<contracts::Generation> {
+    fn generation_required(&self) -> Option<Generation> {
         match self {
+            Error::StreamingMisdirected(required) => *required,
             Error::Database(e) => e.generation_required(),
             Error::Lakehouse(e) => e.generation_required(),
             _ => None,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use contracts::TenantId;
+use contracts::headers::GENERATION_REQUIRED;
 use http::{Request, StatusCode};
 use kit::Scope;
 use kit::exchange::{Exchange, ExchangeError};
@@ -81,6 +82,12 @@ impl Definitions {
         let answer = self.streaming.exchange(scope, call).await?;
         match answer.status() {
             StatusCode::NOT_FOUND => return Ok(None),
+            // While its tenant leaves the cell, what is left of its rows is taken at the generation that is named here.
+            StatusCode::MISDIRECTED_REQUEST => {
+                let required = answer.headers().get(GENERATION_REQUIRED);
+                let required = required.and_then(|value| value.to_str().ok()?.parse().ok());
+                return Err(Error::StreamingMisdirected(required));
+            }
             status if !status.is_success() => return Err(Error::StreamingRefused(status.as_u16())),
             _ => {}
         }
@@ -88,5 +95,35 @@ impl Definitions {
             serde_json::from_slice(answer.body()).map_err(Error::StreamingUnread)?;
         let newest = schemas.into_iter().max_by_key(|s| s.version);
         Ok(newest.map(|s| Definition { name, deleted, version: s.version, fields: s.fields }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use contracts::Generation;
+    use http::Response;
+    use kit::Fault as _;
+
+    use super::*;
+
+    /// Streaming of a cell that its tenant is leaving.
+    struct Fenced;
+
+    #[async_trait]
+    impl Exchange for Fenced {
+        async fn exchange(&self, _: &Scope, _: Request<Bytes>) -> Result<Response<Bytes>, ExchangeError> {
+            let mut answer = Response::new(Bytes::new());
+            *answer.status_mut() = StatusCode::MISDIRECTED_REQUEST;
+            answer.headers_mut().insert(GENERATION_REQUIRED, 107.into());
+            Ok(answer)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_names_the_generation_to_go_on_at() {
+        let scope = Scope::of_service("ingestion-replication", TenantId::new("acme").unwrap(), Generation(80));
+        let refused = Definitions::new(Arc::new(Fenced)).fresh(&scope, Uuid::nil()).await.unwrap_err();
+        assert_eq!(refused.generation_required(), Some(Generation(107)));
     }
 }
