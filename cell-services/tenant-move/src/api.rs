@@ -53,6 +53,13 @@ struct At {
 }
 
 #[derive(Deserialize)]
+struct Settle {
+    /// Not the first round since the tenant's requests were refused.
+    #[serde(default)]
+    again: bool,
+}
+
+#[derive(Deserialize)]
 struct Wanted {
     path: String,
 }
@@ -111,8 +118,8 @@ async fn fence(State(mover): State<Arc<Mover>>, Led(tenant): Led, Query(at): Que
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn settle(State(mover): State<Arc<Mover>>, Led(tenant): Led) -> Done {
-    mover.settle(&tenant).await?;
+async fn settle(State(mover): State<Arc<Mover>>, Led(tenant): Led, Query(settle): Query<Settle>) -> Done {
+    mover.settle(&tenant, settle.again).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

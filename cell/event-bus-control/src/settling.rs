@@ -6,7 +6,7 @@ use async_nats::jetstream::consumer::PullConsumer;
 use async_trait::async_trait;
 use contracts::TenantId;
 use contracts::events::{Bus, EVENTS};
-use kit::moving::{Settles, Unsettled};
+use kit::moving::{Round, Settles, Unsettled};
 
 use crate::{ControlBus, ControlBusError};
 
@@ -19,7 +19,7 @@ impl Settles for ControlBus {
     }
 
     /// Others' events are waited for too: they stand between the tenant's.
-    async fn settle(&self, _tenant: &TenantId) -> Result<(), Unsettled> {
+    async fn settle(&self, _tenant: &TenantId, _: Round) -> Result<(), Unsettled> {
         for event in EVENTS.iter().filter(|event| event.consumers.contains(&self.service())) {
             if let Bus::Control { domain, event } = event.bus {
                 let stream = contracts::nats::stream_name(domain);

@@ -43,7 +43,10 @@ pub enum Request {
     Fence {
         generation: Generation,
     },
-    Settle,
+    /// `again`: not the first round since the fence.
+    Settle {
+        again: bool,
+    },
     Carry {
         from: CellId,
         generation: Generation,
@@ -199,8 +202,8 @@ impl<'a> Leader<'a> {
                 self.ask(&self.source, Request::Fence { generation }).await?;
             }
             Step::Settle => {
-                for _ in 0..ROUNDS {
-                    self.ask(&self.source, Request::Settle).await?;
+                for round in 0..ROUNDS {
+                    self.ask(&self.source, Request::Settle { again: round > 0 }).await?;
                 }
             }
             Step::Carry => {

@@ -67,7 +67,7 @@ impl Cells for Movers {
             Request::Copy { from } => (Method::POST, "copy".to_owned(), Some(self.origin(from).await?)),
             Request::Close => (Method::POST, "close".to_owned(), None),
             Request::Fence { generation } => (Method::POST, format!("fence?generation={generation}"), None),
-            Request::Settle => (Method::POST, "settle".to_owned(), None),
+            Request::Settle { again } => (Method::POST, format!("settle?again={again}"), None),
             Request::Carry { from, generation } => {
                 (Method::POST, format!("carry?generation={generation}"), Some(self.origin(from).await?))
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use contracts::TenantId;
-use kit::moving::{Settles, Unsettled};
+use kit::moving::{Round, Settles, Unsettled};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -29,7 +29,7 @@ impl Settles for Wanted {
     }
 
     /// The data bus is settled next, which waits for the commits.
-    async fn settle(&self, _tenant: &TenantId) -> Result<(), Unsettled> {
+    async fn settle(&self, _tenant: &TenantId, _: Round) -> Result<(), Unsettled> {
         *self.0.lock() = Some(Instant::now() + WANTED_FOR);
         Ok(())
     }

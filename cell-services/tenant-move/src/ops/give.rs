@@ -11,7 +11,7 @@ use crate::error::Error;
 impl Mover {
     /// Returns when the entry lets nothing of the tenant in, and its changes are over.
     pub async fn close(&self, tenant: &TenantId) -> Result<(), Error> {
-        self.settled(GATEWAY, tenant).await
+        self.settled(GATEWAY, tenant, false).await
     }
 
     /// From now on no service stores anything of the tenant's at an older generation.
@@ -25,15 +25,16 @@ impl Mover {
         .map(drop)
     }
 
-    /// One round over all services: what one of them has left for another may need the next round.
-    pub async fn settle(&self, tenant: &TenantId) -> Result<(), Error> {
+    /// One round over all services: what one of them has left for another may need the next round, which is asked for
+    /// with `again`.
+    pub async fn settle(&self, tenant: &TenantId, again: bool) -> Result<(), Error> {
         let others = SERVICES.iter().filter(|service| service.name != contracts::services::TENANT_MOVE);
-        try_join_all(others.map(|service| self.settled(service.name, tenant))).await.map(drop)
+        try_join_all(others.map(|service| self.settled(service.name, tenant, again))).await.map(drop)
     }
 
-    async fn settled(&self, service: &'static str, tenant: &TenantId) -> Result<(), Error> {
+    async fn settled(&self, service: &'static str, tenant: &TenantId, again: bool) -> Result<(), Error> {
         let peer = self.peers.http(service)?;
-        let path = format!("/internal/v1/moving/{tenant}/settled");
+        let path = format!("/internal/v1/moving/{tenant}/settled?again={again}");
         ask(service, "settle", &peer, Method::POST, &path, None).await.map(drop)
     }
 

@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
-use super::settling::{Outbox, Settling, patiently};
+use super::settling::{Outbox, Round, Settling, patiently};
 use super::{MovingError, TenantTable, put_in, remove, take_out};
 use crate::database::Database;
 use crate::fault::Problem;
@@ -34,6 +34,13 @@ struct Inner {
 #[derive(Deserialize)]
 struct At {
     generation: u64,
+}
+
+#[derive(Deserialize)]
+struct Settle {
+    /// Not the first round since the tenant's requests were refused.
+    #[serde(default)]
+    again: bool,
 }
 
 /// A request of `tenant-move`, and the tenant it is about.
@@ -94,10 +101,11 @@ async fn fence(Asked { keeps, tenant }: Asked, Query(at): Query<At>) -> Result<S
 }
 
 /// What the service itself still does, then what it says to others.
-async fn settle(Asked { keeps, tenant }: Asked) -> Result<StatusCode, Problem> {
-    keeps.settling.settle(&tenant).await?;
+async fn settle(Asked { keeps, tenant }: Asked, Query(settle): Query<Settle>) -> Result<StatusCode, Problem> {
+    let round = if settle.again { Round::Next } else { Round::First };
+    keeps.settling.settle(&tenant, round).await?;
     if let Some(outbox) = &keeps.outbox {
-        patiently(outbox, &tenant).await?;
+        patiently(outbox, &tenant, round).await?;
     }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -21,7 +21,7 @@ use crate::fault::{Fault, Kind};
 
 pub use api::router;
 pub use put_in::{fence, put_in, remove};
-pub use settling::{Settles, Settling, Unsettled};
+pub use settling::{Round, Settles, Settling, Unsettled};
 pub use take_out::take_out;
 pub use under_way::{Change, UnderWay};
 

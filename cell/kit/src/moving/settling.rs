@@ -17,6 +17,14 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Why it could not be said whether all is done.
 pub type Unsettled = Box<dyn std::error::Error + Send + Sync>;
 
+/// Settling is asked for several times: what one service leaves for another is seen in the next round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Round {
+    First,
+    /// All were settled since the tenant's requests were refused: only what came of that is left.
+    Next,
+}
+
 /// Something that works on after a request has been answered.
 #[async_trait]
 pub trait Settles: Send + Sync {
@@ -24,7 +32,7 @@ pub trait Settles: Send + Sync {
 
     /// Returns once everything is done that was to be done for the tenant when it was called. Others' work may be
     /// waited for with it.
-    async fn settle(&self, tenant: &TenantId) -> Result<(), Unsettled>;
+    async fn settle(&self, tenant: &TenantId, round: Round) -> Result<(), Unsettled>;
 }
 
 /// Everything of one service that works on, in the order in which work passes through it.
@@ -43,17 +51,17 @@ impl Settling {
     }
 
     /// One after the other: what the first hands on, the next has.
-    pub async fn settle(&self, tenant: &TenantId) -> Result<(), MovingError> {
+    pub async fn settle(&self, tenant: &TenantId, round: Round) -> Result<(), MovingError> {
         let all = self.0.lock().clone();
         for one in all {
-            patiently(one.as_ref(), tenant).await?;
+            patiently(one.as_ref(), tenant, round).await?;
         }
         Ok(())
     }
 }
 
-pub(super) async fn patiently(one: &dyn Settles, tenant: &TenantId) -> Result<(), MovingError> {
-    let why = match tokio::time::timeout(PATIENCE, one.settle(tenant)).await {
+pub(super) async fn patiently(one: &dyn Settles, tenant: &TenantId, round: Round) -> Result<(), MovingError> {
+    let why = match tokio::time::timeout(PATIENCE, one.settle(tenant, round)).await {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(error)) => crate::fault::chain(error.as_ref()).to_string(),
         Err(_) => "the time is over".to_owned(),
@@ -71,7 +79,7 @@ impl Settles for Outbox {
         "the outbox".to_owned()
     }
 
-    async fn settle(&self, tenant: &TenantId) -> Result<(), Unsettled> {
+    async fn settle(&self, tenant: &TenantId, _: Round) -> Result<(), Unsettled> {
         while waits(&self.0, tenant).await? {
             tokio::time::sleep(LOOK_EVERY).await;
         }

@@ -10,7 +10,7 @@ use contracts::TenantId;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::settling::{LOOK_EVERY, Settles, Unsettled};
+use super::settling::{LOOK_EVERY, Round, Settles, Unsettled};
 use crate::placements::Placements;
 
 /// Changes that take longer are not waited for: they are refused where they would be stored, and so are not
@@ -64,7 +64,7 @@ impl Settles for Arc<UnderWay> {
         "the entry".to_owned()
     }
 
-    async fn settle(&self, tenant: &TenantId) -> Result<(), Unsettled> {
+    async fn settle(&self, tenant: &TenantId, _: Round) -> Result<(), Unsettled> {
         // Whoever asks knows more than this cell has heard: it will hear it.
         while self.placements.lets_in(tenant) {
             tokio::time::sleep(LOOK_EVERY).await;

@@ -15,7 +15,7 @@ use crate::world::Mobile;
 
 pub const BATCH: u64 = 5;
 /// Between two rounds.
-const REST: Duration = Duration::from_millis(60);
+const REST: Duration = Duration::from_millis(150);
 /// A dataset is made each time so many batches were pushed.
 const DATASET_EVERY: u64 = 8;
 
@@ -93,7 +93,7 @@ impl Told {
                 let code = answer.json().ok().and_then(|problem| problem["code"].as_str().map(str::to_owned));
                 format!("{what}: {} {}", answer.status.as_u16(), code.unwrap_or_default())
             }
-            Err(error) => format!("{what}: {error:#}"),
+            Err(error) => format!("{what}: {}", error.root_cause()),
         };
         *self.failures.entry(failed).or_default() += 1;
         None

@@ -15,7 +15,7 @@ use crate::client::{self, Told};
 use crate::world::{CELLS, Mobile, World};
 
 /// A whole move, whoever has to be started again for it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What came of all moves and all requests.
 pub struct Outcome {

@@ -8,7 +8,7 @@ use crate::rows;
 
 pub const CELLS: [&str; 2] = ["shared-1", "dedicated-1"];
 const ORGANISATION: &str = "movers-corp";
-const TENANTS: usize = 12;
+const TENANTS: usize = 8;
 
 pub struct World {
     pub site: Site,

@@ -122,7 +122,7 @@ impl Model {
                 held.rows.clear();
                 held.promised_to = None;
             }
-            Request::Copy { .. } | Request::Settle | Request::Close => {}
+            Request::Copy { .. } | Request::Settle { .. } | Request::Close => {}
         }
         Ok(0)
     }

@@ -172,7 +172,7 @@ impl Life {
         }
         match request {
             Request::Promise { to } => self.store(tenant, |store| store.promised_to = Some(to)),
-            Request::Copy { .. } | Request::Settle => self.world.takes(20).await,
+            Request::Copy { .. } | Request::Settle { .. } => self.world.takes(20).await,
             Request::Close => self.close(tenant).await?,
             Request::Fence { generation } => self.store(tenant, |store| store.pass(generation)).map_err(fenced)?,
             Request::Carry { from, generation } => self.carry(tenant, &from, generation).await?,
