@@ -103,6 +103,7 @@ fn cells() -> Vec<CellEndpoint> {
         cell: CellId::new(format!("shared-{n}")).expect("a cell"),
         http: format!("10.0.{n}.1:8080"),
         flight: format!("10.0.{n}.1:50133"),
+        door: None,
     };
     (0..CELLS).map(endpoint).collect()
 }

@@ -17,12 +17,12 @@ use pingora::services::listening::Service;
 use tokio::sync::watch;
 
 use crate::config::{Config, Limits};
-use crate::connection::{Addresses, Bounds, Connection};
+use crate::connection::{Addresses, Bounds, Connection, Passing};
 use crate::decision::Door;
 use crate::handover::Sockets;
 use crate::proxy::{Proxy, Shared, TRIES};
 use crate::shutdown::Draining;
-use crate::tls::{Pair, TlsError, listener};
+use crate::tls::{Names, Pair, TlsError, listener, names};
 
 /// Receive window of one client stream, and of a client's connection.
 const STREAM_WINDOW: u32 = 1024 * 1024;
@@ -105,10 +105,10 @@ impl Doors<'_> {
             (Door::Flight, listen.flight),
             (Door::FlightTls, listen.flight_tls),
         ];
-        let pair = match listen.https.or(listen.flight_tls) {
+        let names = match listen.https.or(listen.flight_tls) {
             Some(_) => {
                 let (cert, key) = self.config.server_certificate();
-                Some(Pair::load(&cert, &key)?)
+                Some(names(&Pair::load(&cert, &key)?, self.config.tls.names.as_deref())?)
             }
             None => None,
         };
@@ -116,7 +116,7 @@ impl Doors<'_> {
         for (door, address) in all {
             if let Some(address) = address {
                 let socket = socket(door.name(), address, inherited, held)?;
-                services.push(self.service(door, address, socket, pair.as_ref())?);
+                services.push(self.service(door, address, socket, names.as_ref())?);
             }
         }
         Ok(services)
@@ -127,21 +127,21 @@ impl Doors<'_> {
         door: Door,
         address: SocketAddr,
         socket: TcpListener,
-        pair: Option<&Pair>,
+        names: Option<&Arc<Names>>,
     ) -> Result<Draining<Service<Connection>>, ListenError> {
         let name = socket.local_addr().unwrap_or(address).to_string();
         let read = if door.is_tls() { TLS_READ_BUFFER } else { READ_BUFFER };
         let mut endpoint = ListenerConfig::tcp(name.clone()).l4_buffer(L4BufferSettings::new(read, WRITE_BUFFER));
-        if let Some(pair) = pair.filter(|_| door.is_tls()) {
-            endpoint = endpoint.tls(listener(
-                pair,
-                self.config.tls.names.as_deref(),
-                door == Door::Https,
-                self.config.threads,
-            )?);
+        let names = names.filter(|_| door.is_tls());
+        if let Some(names) = names {
+            endpoint = endpoint.tls(listener(names.clone(), door == Door::Https, self.config.threads)?);
         }
         let mut service = Service::new(format!("router {}", door.name()), self.connection(door));
         service.add_listener(endpoint);
+        if let Some(names) = names.cloned() {
+            let (shared, addresses) = (self.shared.clone(), self.addresses.clone());
+            service.endpoints().set_pre_tls_callback(Arc::new(Passing { shared, door, names, addresses }));
+        }
         let mut sockets = Fds::new();
         sockets.add(name.clone(), socket.into_raw_fd());
         let sockets: ListenFds = Arc::new(Mutex::new(sockets));

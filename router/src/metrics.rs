@@ -49,6 +49,7 @@ pub struct Metrics {
     pub misdirected: Counter,
     pub breaches: Family<ReasonLabel, Counter>,
     pub refused_data: Family<FeedLabel, Counter>,
+    pub passed_connections: Counter,
     pub feed_failures: Family<FeedLabel, Counter>,
     pub feed_restarts: Family<FeedLabel, Counter>,
     pub log_lines_lost: Counter,
@@ -84,6 +85,7 @@ impl Default for Metrics {
             misdirected: Counter::default(),
             breaches: Family::default(),
             refused_data: Family::default(),
+            passed_connections: Counter::default(),
             feed_failures: Family::default(),
             feed_restarts: Family::default(),
             log_lines_lost: Counter::default(),
@@ -129,6 +131,11 @@ impl Metrics {
             "refused_data",
             "Tables, keys and revocations refused as bad; the last good ones stay",
             self.refused_data.clone(),
+        );
+        r.register(
+            "passed_connections",
+            "TLS connections passed on to a cell's own door",
+            self.passed_connections.clone(),
         );
         r.register("feed_failures", "Broken or refused feed connections", self.feed_failures.clone());
         r.register("feed_restarts", "Feed tasks restarted after a fault of their own", self.feed_restarts.clone());

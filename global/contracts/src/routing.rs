@@ -29,6 +29,9 @@ pub struct CellEndpoint {
     pub http: String,
     /// `ip:port` or `name:port` of the SQL edge.
     pub flight: String,
+    /// `ip:port` or `name:port` of the cell's own door, where TLS of its tenants' own domains ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub door: Option<String>,
 }
 
 /// The whole table at one version.
@@ -258,6 +261,7 @@ mod tests {
             cell: CellId::new(name).unwrap(),
             http: "127.0.2.1:8080".into(),
             flight: "127.0.2.1:50133".into(),
+            door: None,
         }
     }
 

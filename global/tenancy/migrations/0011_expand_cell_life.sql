@@ -12,3 +12,6 @@ create unique index cells_flight on cells (flight) where state <> 'retired';
 -- Tenants of one organisation with the same word here are never in one cell.
 alter table tenants add column apart text check (length(apart) between 1 and 63);
 create index tenants_apart on tenants (organisation, apart) where apart is not null;
+
+-- Where TLS of its tenants' own domains ends, if not at the routers.
+alter table cells add column door text;

@@ -56,6 +56,7 @@ impl Ground {
             cell: CellId::new(cell.name).unwrap(),
             http: cell.secure.to_string(),
             flight: cell.secure.to_string(),
+            door: None,
         })
     }
 

@@ -44,6 +44,8 @@ pub struct Limits {
     pub held_requests: usize,
     /// Longest silence of a cell, or of a client that is sending its body.
     pub stream_idle_seconds: u64,
+    /// Longest silence on a connection that is passed on to a cell's own door.
+    pub passed_idle_seconds: u64,
     /// Requests under way, of all tenants together, above which each is held to its share.
     pub concurrent_requests: usize,
     /// What a tenant may use whose tier the table does not know.
@@ -84,6 +86,7 @@ impl Default for Limits {
             arrival_ms: 15_000,
             held_requests: 10_000,
             stream_idle_seconds: 300,
+            passed_idle_seconds: 600,
             concurrent_requests: 10_000,
             tenant: TenantLimits::default(),
         }
@@ -144,12 +147,15 @@ impl Limits {
     pub fn arrival(&self) -> Duration {
         Duration::from_millis(self.arrival_ms)
     }
+    pub fn passed_idle(&self) -> Duration {
+        Duration::from_secs(self.passed_idle_seconds)
+    }
     pub fn stream_idle(&self) -> Duration {
         Duration::from_secs(self.stream_idle_seconds)
     }
 
     /// Every number with the least and the most it may be.
-    pub(super) fn ranges(&self) -> [(&'static str, u64, u64, u64); 14] {
+    pub(super) fn ranges(&self) -> [(&'static str, u64, u64, u64); 15] {
         [
             ("limits.header_bytes", self.header_bytes as u64, 1024, 1024 * 1024),
             ("limits.header_seconds", self.header_seconds, 1, 300),
@@ -164,6 +170,7 @@ impl Limits {
             ("limits.arrival_ms", self.arrival_ms, 1, 300_000),
             ("limits.held_requests", self.held_requests as u64, 1, 1_000_000),
             ("limits.stream_idle_seconds", self.stream_idle_seconds, 1, 86_400),
+            ("limits.passed_idle_seconds", self.passed_idle_seconds, 1, 86_400),
             ("limits.concurrent_requests", self.concurrent_requests as u64, 1, 1_000_000),
         ]
     }

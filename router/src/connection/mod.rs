@@ -5,6 +5,7 @@ mod addresses;
 mod chunks;
 mod guard;
 mod http1;
+mod passing;
 mod stream;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::shutdown::InFlight;
 
 pub use addresses::Addresses;
 pub use guard::{Bounds, Breach, Guard, HeaderRead};
+pub use passing::Passing;
 use stream::{Guarded, PREFACE};
 
 tokio::task_local! {

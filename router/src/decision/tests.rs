@@ -22,6 +22,7 @@ fn world() -> World {
             cell: cell.clone(),
             http: format!("127.0.2.{last}:8080"),
             flight: format!("127.0.2.{last}:50133"),
+            door: None,
         };
         table.cells.insert(cell, endpoint);
     }

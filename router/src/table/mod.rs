@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use contracts::routing::{ApplyError, CellEndpoint, Route};
-use contracts::services::{GATEWAY, SQL_BI_GATEWAY};
+use contracts::services::{GATEWAY, ROUTER, SQL_BI_GATEWAY};
 use contracts::tiers::Tier;
 use contracts::{CellId, Generation, TenantId, TierId};
 
@@ -66,6 +66,8 @@ struct Cell {
     endpoint: CellEndpoint,
     http: Arc<Gate>,
     flight: Arc<Gate>,
+    /// Where TLS of its tenants' own domains ends, if not at the router.
+    door: Option<Arc<Gate>>,
     tenants: u64,
 }
 
@@ -110,7 +112,8 @@ impl Cell {
             Ok::<_, TableError>(Arc::new(Gate::new(at, format!("{service}.{}.cytoplane.internal", endpoint.cell))))
         };
         let (http, flight) = (gate(&endpoint.http, GATEWAY)?, gate(&endpoint.flight, SQL_BI_GATEWAY)?);
-        Ok(Self { endpoint, http, flight, tenants })
+        let door = endpoint.door.as_deref().map(|at| gate(at, ROUTER)).transpose()?;
+        Ok(Self { endpoint, http, flight, door, tenants })
     }
 }
 
@@ -239,6 +242,16 @@ impl View {
         })
     }
 
+    /// Whether any cell has a door of its own.
+    pub fn has_doors(&self) -> bool {
+        self.cells.values().any(|cell| cell.door.is_some())
+    }
+
+    /// Where TLS of a cell's tenants' own domains ends, if not at the router.
+    pub fn door(&self, cell: &CellId) -> Option<&Gate> {
+        self.cells.get(cell)?.door.as_deref()
+    }
+
     /// How many requests each cell was brought since its address was heard of.
     pub fn passed(&self) -> impl Iterator<Item = (&CellId, u64)> {
         self.cells.iter().map(|(id, cell)| (id, cell.http.passed() + cell.flight.passed()))
@@ -246,7 +259,7 @@ impl View {
 
     /// Names at which cells listen.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        let gates = self.cells.values().flat_map(|cell| [&cell.http, &cell.flight]);
+        let gates = self.cells.values().flat_map(|cell| [&cell.http, &cell.flight].into_iter().chain(&cell.door));
         gates.filter_map(|gate| match &gate.at {
             At::Name(name, _) => Some(name),
             At::Address(_) => None,

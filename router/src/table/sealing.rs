@@ -87,6 +87,7 @@ mod tests {
             cell: CellId::new("shared-1").unwrap(),
             http: "127.0.2.1:8080".into(),
             flight: "127.0.2.1:50133".into(),
+            door: None,
         }
     }
 

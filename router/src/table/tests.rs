@@ -11,6 +11,7 @@ fn cell(name: &str, last: u8) -> CellEndpoint {
         cell: CellId::new(name).unwrap(),
         http: format!("127.0.2.{last}:8080"),
         flight: format!("127.0.2.{last}:50133"),
+        door: None,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! pingora's rustls support is young, so it is touched here and nowhere else.
 
+mod hello;
 mod names;
 
 use std::any::Any;
@@ -19,7 +20,8 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use names::Names;
+pub use hello::{Asked, Hello};
+pub use names::Names;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -141,13 +143,18 @@ impl TlsAccept for KeepServerName {
     }
 }
 
-/// Server side towards clients; `names` is the folder of other names' certificates. Handshakes run on
-/// `threads` of their own, so that a storm of them does not hold up requests on open connections.
-pub fn listener(pair: &Pair, names: Option<&Path>, http1: bool, threads: usize) -> Result<TlsSettings, TlsError> {
+/// What clients are shown: `pair`, and the certificates in the folder of other names'.
+pub fn names(pair: &Pair, folder: Option<&Path>) -> Result<Arc<Names>, TlsError> {
     let certified = pair.certified().map_err(|e| unusable(Path::new("tls"), &e))?;
+    Ok(Arc::new(Names::new(folder.map(Path::to_owned), certified)))
+}
+
+/// Server side towards clients. Handshakes run on `threads` of their own, so that a storm of them does not hold up
+/// requests on open connections.
+pub fn listener(names: Arc<Names>, http1: bool, threads: usize) -> Result<TlsSettings, TlsError> {
     let mut settings =
         TlsSettings::with_callbacks(Box::new(KeepServerName)).map_err(|e| unusable(Path::new("tls"), &e))?;
-    settings.set_cert_resolver(Arc::new(Names::new(names.map(Path::to_owned), certified)));
+    settings.set_cert_resolver(names);
     settings.set_alpn(if http1 { pingora::protocols::ALPN::H2H1 } else { pingora::protocols::ALPN::H2 });
     settings.set_offload_threadpool(1, threads.max(1));
     Ok(settings)

@@ -45,14 +45,21 @@ impl Names {
 
     /// The certificate for a name, at a time.
     fn shown(&self, name: Option<&str>, now: Instant) -> Arc<CertifiedKey> {
-        let found =
-            name.and_then(|name| host_of(name.as_bytes())).zip(self.folder.as_deref()).and_then(|(host, folder)| {
-                self.find(folder, &host, now).or_else(|| {
-                    let (_, parent) = host.split_once('.')?;
-                    self.find(folder, &format!("*.{parent}"), now)
-                })
-            });
+        let found = name.and_then(|name| host_of(name.as_bytes())).and_then(|host| self.of(&host, now));
         found.unwrap_or_else(|| self.own.clone())
+    }
+
+    /// Whether the name has a certificate of its own, or one with others beside it.
+    pub fn has(&self, host: &str, now: Instant) -> bool {
+        self.of(host, now).is_some()
+    }
+
+    fn of(&self, host: &str, now: Instant) -> Option<Arc<CertifiedKey>> {
+        let folder = self.folder.as_deref()?;
+        self.find(folder, host, now).or_else(|| {
+            let (_, parent) = host.split_once('.')?;
+            self.find(folder, &format!("*.{parent}"), now)
+        })
     }
 
     fn find(&self, folder: &Path, name: &str, now: Instant) -> Option<Arc<CertifiedKey>> {

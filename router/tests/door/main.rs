@@ -10,6 +10,7 @@ mod keys;
 mod limits;
 mod moves;
 mod names;
+mod passing;
 mod peer;
 mod places;
 mod restarts;

@@ -74,6 +74,7 @@ async fn a_cell_that_is_gone_is_503() {
         cell: contracts::CellId::new("shared-1").unwrap(),
         http: gone.to_string(),
         flight: gone.to_string(),
+        door: None,
     };
     site.change(Change::CellUpserted { endpoint });
     site.wait_for_metric("router_table_version 11").await;
@@ -96,6 +97,7 @@ async fn the_wrong_certificate_gets_no_request() {
         cell: contracts::CellId::new("shared-1").unwrap(),
         http: site.dedicated.address.to_string(),
         flight: site.dedicated.address.to_string(),
+        door: None,
     };
     site.change(Change::CellUpserted { endpoint });
     site.wait_for_metric("router_table_version 11").await;

@@ -76,7 +76,8 @@ fn answer(asked: &[u8], addresses: &[Ipv4Addr]) -> Vec<u8> {
 fn named(site: &mut Site, name: &str) {
     let (http, flight) = (site.shared.address.port(), site.shared_sql.address.port());
     let cell = CellId::new("shared-1").unwrap();
-    let endpoint = CellEndpoint { cell, http: format!("{name}:{http}"), flight: format!("{name}:{flight}") };
+    let endpoint =
+        CellEndpoint { cell, http: format!("{name}:{http}"), flight: format!("{name}:{flight}"), door: None };
     site.change(Change::CellUpserted { endpoint });
 }
 

@@ -105,8 +105,8 @@ impl Site {
         let mut table = Table { version: 10, ..Table::default() };
         for (name, http, flight) in [("shared-1", &shared, &shared_sql), ("dedicated-1", &dedicated, &dedicated)] {
             let cell = CellId::new(name).unwrap();
-            let endpoint =
-                CellEndpoint { cell: cell.clone(), http: http.address.to_string(), flight: flight.address.to_string() };
+            let (http, flight) = (http.address.to_string(), flight.address.to_string());
+            let endpoint = CellEndpoint { cell: cell.clone(), http, flight, door: None };
             table.cells.insert(cell, endpoint);
         }
         for route in [route("acme", "shared-1", 1), route("globex", "dedicated-1", 2)] {

@@ -33,6 +33,9 @@ pub enum Command {
         /// Where it is.
         #[arg(long)]
         region: Option<String>,
+        /// Its own door, `ip:port` or `name:port`: TLS of its tenants' own domains is passed on to it. Empty: none.
+        #[arg(long)]
+        door: Option<String>,
     },
     /// Bring all tenants of a cell elsewhere, while they are in use, and wait until it is empty.
     Drain {
@@ -57,9 +60,9 @@ pub async fn run(command: Command, place: &Place) -> anyhow::Result<ExitCode> {
     let global = Global::new(&api, Credential::find_global(place, &api)?);
     match command {
         Command::List => println!("{}", table(global.cells().await?)),
-        Command::Set { cell, serving, retired, capacity, region } => {
+        Command::Set { cell, serving, retired, capacity, region, door } => {
             let state = if retired { Some("retired") } else { serving.then_some("serving") }.map(str::to_owned);
-            let changed = global.change_cell(&cell, &CellChange { state, capacity, region }).await?;
+            let changed = global.change_cell(&cell, &CellChange { state, capacity, region, door }).await?;
             println!("{}", table(vec![changed]));
         }
         Command::Drain { cell, cancel: true, .. } => {

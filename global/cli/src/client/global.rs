@@ -160,6 +160,8 @@ pub struct NewTenant<'a> {
 #[derive(Debug, Default, Serialize)]
 pub struct CellChange {
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub door: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity: Option<u32>,

@@ -25,6 +25,9 @@ pub struct PutCell {
     /// `ip:port` or `name:port` of the SQL edge.
     #[schema(example = "127.0.2.1:50133")]
     flight: String,
+    /// `ip:port` or `name:port` of the cell's own door: TLS of its tenants' own domains, of which the routers have no
+    /// certificate, is passed on to it. As it is when absent; none when empty.
+    door: Option<String>,
     kind: CellKind,
     /// Owner of a dedicated cell; its first tenant decides when absent.
     organisation: Option<String>,
@@ -43,6 +46,8 @@ pub struct CreateCell {
     id: CellId,
     http: String,
     flight: String,
+    /// `ip:port` or `name:port` of the cell's own door.
+    door: Option<String>,
     kind: CellKind,
     organisation: Option<String>,
     state: Option<CellState>,
@@ -68,6 +73,8 @@ pub struct CellView {
     id: String,
     http: String,
     flight: String,
+    /// Where TLS of its tenants' own domains ends, if not at the routers.
+    door: Option<String>,
     kind: CellKind,
     organisation: Option<String>,
     state: CellState,
@@ -96,6 +103,7 @@ impl TryFrom<CellStatus> for CellView {
             id: status.cell.id,
             http: status.cell.http,
             flight: status.cell.flight,
+            door: status.cell.door,
             organisation: status.cell.organisation,
             capacity: status.cell.capacity,
             region: status.cell.region,
@@ -119,8 +127,8 @@ pub async fn create(
     caller: Caller,
     Json(body): Json<CreateCell>,
 ) -> Result<(StatusCode, Json<CellView>), Problem> {
-    let CreateCell { id, http, flight, kind, organisation, state, capacity, region } = body;
-    let new = Registration { http, flight, kind, organisation, state, capacity, region };
+    let CreateCell { id, http, flight, door, kind, organisation, state, capacity, region } = body;
+    let new = Registration { http, flight, door, kind, organisation, state, capacity, region };
     let status = cells::put(&tenancy, &caller, &id, &new, true).await?;
     Ok((StatusCode::CREATED, Json(status.try_into()?)))
 }
@@ -136,8 +144,8 @@ pub async fn put(
     Path(cell): Path<String>,
     Json(body): Json<PutCell>,
 ) -> Result<Json<CellView>, Problem> {
-    let PutCell { http, flight, kind, organisation, state, capacity, region } = body;
-    let new = Registration { http, flight, kind, organisation, state, capacity, region };
+    let PutCell { http, flight, door, kind, organisation, state, capacity, region } = body;
+    let new = Registration { http, flight, door, kind, organisation, state, capacity, region };
     Ok(Json(cells::put(&tenancy, &caller, &cell_id(cell)?, &new, false).await?.try_into()?))
 }
 

@@ -23,6 +23,8 @@ const MAX_FINDING_BYTES: usize = 2000;
 pub struct Registration {
     pub http: String,
     pub flight: String,
+    /// Where TLS of its tenants' own domains ends, if not at the routers; nowhere else if it is empty.
+    pub door: Option<String>,
     pub kind: CellKind,
     pub organisation: Option<String>,
     pub state: Option<CellState>,
@@ -33,13 +35,16 @@ pub struct Registration {
 
 fn endpoint(cell: &Cell) -> Result<CellEndpoint, Error> {
     let id = CellId::new(cell.id.clone()).map_err(routing::ill_formed)?;
-    Ok(CellEndpoint { cell: id, http: cell.http.clone(), flight: cell.flight.clone() })
+    Ok(CellEndpoint { cell: id, http: cell.http.clone(), flight: cell.flight.clone(), door: cell.door.clone() })
 }
 
 /// What the cell will be, or why it cannot be that.
 fn merge(id: &CellId, old: Option<&Cell>, new: &Registration, tenants: i64) -> Result<Cell, Error> {
     if !is_endpoint(&new.http) || !is_endpoint(&new.flight) {
-        return Err(Error::Invalid("http and flight are an IP address and a port"));
+        return Err(Error::Invalid("http and flight are an IP address or a name, and a port"));
+    }
+    if new.door.as_deref().is_some_and(|door| !door.is_empty() && !is_endpoint(door)) {
+        return Err(Error::Invalid("door is an IP address or a name, and a port"));
     }
     new.region.as_deref().map_or(Ok(()), check_word)?;
     if new.kind == CellKind::Shared && new.organisation.is_some() {
@@ -63,6 +68,7 @@ fn merge(id: &CellId, old: Option<&Cell>, new: &Registration, tenants: i64) -> R
         id: id.to_string(),
         http: new.http.clone(),
         flight: new.flight.clone(),
+        door: new.door.clone().or_else(|| old.and_then(|o| o.door.clone())).filter(|door| !door.is_empty()),
         kind: new.kind.name().to_owned(),
         organisation: new.organisation.clone().or(owner),
         state: state.name().to_owned(),
@@ -119,7 +125,7 @@ fn told(old: Option<&Cell>, new: &Cell) -> Result<Option<Change>, Error> {
     if new.state()? == CellState::Retired {
         return Ok(was_there.then_some(Change::CellRemoved { cell: endpoint(new)?.cell }));
     }
-    let stays = old.is_some_and(|o| o.http == new.http && o.flight == new.flight);
+    let stays = old.is_some_and(|o| (&o.http, &o.flight, &o.door) == (&new.http, &new.flight, &new.door));
     Ok(if stays { None } else { Some(Change::CellUpserted { endpoint: endpoint(new)? }) })
 }
 
@@ -203,6 +209,7 @@ mod tests {
         Registration {
             http: "127.0.2.1:8080".into(),
             flight: "127.0.2.1:50133".into(),
+            door: None,
             kind,
             organisation: organisation.map(str::to_owned),
             state: None,

@@ -11,6 +11,8 @@ pub struct Cell {
     pub id: String,
     pub http: String,
     pub flight: String,
+    /// Where TLS of its tenants' own domains ends, if not at the routers.
+    pub door: Option<String>,
     pub kind: String,
     pub organisation: Option<String>,
     pub state: String,
@@ -42,24 +44,25 @@ pub struct CellStatus {
 }
 
 pub async fn find(db: &mut PgConnection, id: &str) -> Result<Option<Cell>, Error> {
-    let row =
-        sqlx::query_as("select id, http, flight, kind, organisation, state, capacity, region from cells where id = $1");
+    let row = sqlx::query_as(
+        "select id, http, flight, door, kind, organisation, state, capacity, region from cells where id = $1",
+    );
     Ok(row.bind(id).fetch_optional(db).await?)
 }
 
 /// Locked for the writer's transaction.
 pub async fn lock(db: &mut PgConnection, id: &str) -> Result<Option<Cell>, Error> {
     let row = sqlx::query_as(
-        "select id, http, flight, kind, organisation, state, capacity, region from cells where id = $1 for update",
+        "select id, http, flight, door, kind, organisation, state, capacity, region from cells where id = $1 for update",
     );
     Ok(row.bind(id).fetch_optional(db).await?)
 }
 
 pub async fn upsert(db: &mut PgConnection, cell: &Cell) -> Result<(), Error> {
     sqlx::query(
-        "insert into cells (id, http, flight, kind, organisation, state, capacity, region)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)
-         on conflict (id) do update set http = excluded.http, flight = excluded.flight,
+        "insert into cells (id, http, flight, kind, organisation, state, capacity, region, door)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         on conflict (id) do update set http = excluded.http, flight = excluded.flight, door = excluded.door,
            organisation = excluded.organisation, state = excluded.state, capacity = excluded.capacity,
            region = excluded.region",
     )
@@ -71,6 +74,7 @@ pub async fn upsert(db: &mut PgConnection, cell: &Cell) -> Result<(), Error> {
     .bind(&cell.state)
     .bind(cell.capacity)
     .bind(&cell.region)
+    .bind(&cell.door)
     .execute(db)
     .await
     .map_err(|error| Error::exists(error, "address, on another cell,"))?;
@@ -145,7 +149,7 @@ async fn apart(db: &mut PgConnection, near: Near<'_>) -> Result<Vec<(String, Str
 /// All cells with their load, for the placement policy. There are tens of cells, not thousands.
 pub async fn candidates(db: &mut PgConnection, near: Near<'_>) -> Result<Vec<Candidate>, Error> {
     let rows: Vec<Loaded> = sqlx::query_as(
-        "select id, http, flight, kind, organisation, state, capacity, region, tenants from cells
+        "select id, http, flight, door, kind, organisation, state, capacity, region, tenants from cells
          where state <> 'retired' order by id",
     )
     .fetch_all(&mut *db)
@@ -177,7 +181,7 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<CellStatus>, Error> {
     let rows = sqlx::query_as(
-        "select c.id, c.http, c.flight, c.kind, c.organisation, c.state, c.capacity, c.region,
+        "select c.id, c.http, c.flight, c.door, c.kind, c.organisation, c.state, c.capacity, c.region,
                 case when $1::text is null then c.tenants
                      else (select count(*) from tenants t where t.cell = c.id and t.organisation = $1) end as tenants,
                 r.contracts_version, r.contracts_sha256, r.drift, r.reported_at

@@ -104,9 +104,12 @@ pub async fn hold_still(db: &mut PgConnection) -> Result<(u64, u64), Error> {
 }
 
 pub async fn cells(db: &mut PgConnection) -> Result<Vec<CellEndpoint>, Error> {
-    let rows: Vec<(String, String, String)> =
-        sqlx::query_as("select id, http, flight from cells where state <> 'retired' order by id").fetch_all(db).await?;
-    let endpoint = |(id, http, flight)| Ok(CellEndpoint { cell: CellId::new(id).map_err(ill_formed)?, http, flight });
+    let rows: Vec<(String, String, String, Option<String>)> =
+        sqlx::query_as("select id, http, flight, door from cells where state <> 'retired' order by id")
+            .fetch_all(db)
+            .await?;
+    let endpoint =
+        |(id, http, flight, door)| Ok(CellEndpoint { cell: CellId::new(id).map_err(ill_formed)?, http, flight, door });
     rows.into_iter().map(endpoint).collect()
 }
 

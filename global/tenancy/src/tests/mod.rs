@@ -119,6 +119,7 @@ pub fn registration(number: u8, kind: CellKind) -> Registration {
     Registration {
         http: format!("127.0.2.{number}:8080"),
         flight: format!("127.0.2.{number}:50133"),
+        door: None,
         kind,
         organisation: None,
         state: None,

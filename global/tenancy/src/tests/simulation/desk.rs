@@ -38,7 +38,7 @@ impl Desk {
         let mut desk = Self::default();
         for (number, cell) in cells.iter().enumerate() {
             let at = |port: u16| format!("127.0.2.{}:{port}", number + 1);
-            let endpoint = CellEndpoint { cell: cell.clone(), http: at(8080), flight: at(50133) };
+            let endpoint = CellEndpoint { cell: cell.clone(), http: at(8080), flight: at(50133), door: None };
             desk.log.push(Change::CellUpserted { endpoint });
         }
         for (number, tenant) in tenants.iter().enumerate() {
