@@ -141,6 +141,7 @@ async fn explain(State(seen): State<Seen>, Path(asked): Path<String>) -> Respons
         json!({
             "rule": "tenant host", "to": "cell", "tenant": route.tenant, "cell": route.cell,
             "generation": route.generation, "hosts": route.hosts, "tier": route.tier,
+            "groups": view.groups().of(route.tenant.as_str()),
             "limits": view.tiers().find(|tier| tier.tier == route.tier), "share": ratio(knowledge.share_of(&route.tenant)),
             "http": address(Surface::Http), "flight": address(Surface::Flight),
         })

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use contracts::GroupId;
 use serde::{Deserialize, Deserializer};
 use trace::Telemetry;
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub global_hosts: Vec<String>,
     /// Hosts below this suffix belong to tenants by name: an unknown one is 404, never placed by token.
     pub tenant_host_suffix: String,
+    /// Its group of routers; without one it serves every tenant.
+    pub group: Option<GroupId>,
     /// Longest wait for requests in flight after SIGTERM.
     pub drain_seconds: u64,
     /// Worker threads of each listening service.
@@ -113,6 +116,7 @@ impl Default for Config {
             global_url: "https://127.0.1.1:8443".into(),
             global_hosts: vec!["global.localhost".into(), "localhost".into()],
             tenant_host_suffix: "localhost".into(),
+            group: None,
             drain_seconds: 30,
             threads: 2,
             log: "info".into(),

@@ -99,6 +99,13 @@ pub fn row_of(refusal: Refusal) -> Row {
             row(403, 7, "router/other-tenant", "Forbidden", "The token is for another tenant than the host's.")
         }
         UnknownTenant => row(404, 5, "router/unknown-tenant", "Unknown tenant", "The token's tenant has no placement."),
+        OtherGroup => row(
+            421,
+            14,
+            "router/other-group",
+            "Misdirected request",
+            "Other routers serve this tenant. Resolve its host again.",
+        ),
         NotReady => {
             later(row(503, 14, "router/not-ready", "Not ready", "The router has no keys to check tokens with yet."), 2)
         }

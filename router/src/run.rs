@@ -80,6 +80,7 @@ fn rules(config: &Config) -> Rules {
         global_hosts: config.global_hosts.clone(),
         tenant_suffix: format!(".{}", config.tenant_host_suffix),
         leeway: config.tokens.leeway_seconds,
+        group: config.group.clone(),
     }
 }
 

@@ -108,6 +108,10 @@ impl Fault for Error {
         }
     }
 
+    fn is_leaving(&self) -> bool {
+        matches!(self, Error::Admission(error) if error.is_leaving())
+    }
+
     fn extension(&self) -> Option<(&'static str, serde_json::Value)> {
         match self {
             Error::Admission(error) => error.extension(),

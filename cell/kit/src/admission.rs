@@ -51,6 +51,9 @@ impl Fault for AdmitError {
             _ => None,
         }
     }
+    fn is_leaving(&self) -> bool {
+        matches!(self, AdmitError::Misdirected(e) if e.is_leaving())
+    }
 }
 
 /// What an entry needs to admit a request, all of it in memory.

@@ -92,6 +92,10 @@ pub trait Fault: std::error::Error {
     fn generation_required(&self) -> Option<Generation> {
         None
     }
+    /// On [`Kind::Misdirected`]: it will be reached when the tenant has arrived elsewhere, which may take seconds.
+    fn is_leaving(&self) -> bool {
+        false
+    }
     /// One more member of the problem document.
     fn extension(&self) -> Option<(&'static str, Value)> {
         None
@@ -106,12 +110,21 @@ pub struct Problem {
     detail: String,
     retry_after: Option<Duration>,
     generation_required: Option<Generation>,
+    is_leaving: bool,
     extensions: Vec<(String, Value)>,
 }
 
 impl Problem {
     pub fn new(kind: Kind, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { kind, code, detail: detail.into(), retry_after: None, generation_required: None, extensions: Vec::new() }
+        Self {
+            kind,
+            code,
+            detail: detail.into(),
+            retry_after: None,
+            generation_required: None,
+            is_leaving: false,
+            extensions: Vec::new(),
+        }
     }
 
     pub fn kind(&self) -> Kind {
@@ -155,6 +168,9 @@ impl Problem {
         {
             metadata.insert(headers::GENERATION_REQUIRED, value);
         }
+        if self.is_leaving {
+            metadata.insert(headers::LEAVING, tonic::metadata::MetadataValue::from_static("1"));
+        }
         status
     }
 
@@ -197,6 +213,7 @@ impl<E: Fault> From<E> for Problem {
             detail,
             retry_after: fault.retry_after().or(matches!(kind, Kind::Unavailable).then_some(Duration::from_secs(1))),
             generation_required: fault.generation_required(),
+            is_leaving: fault.is_leaving(),
             extensions: fault.extension().map(|(k, v)| (k.to_owned(), v)).into_iter().collect(),
         }
     }
@@ -227,6 +244,9 @@ impl IntoResponse for Problem {
         }
         if let Some(generation) = self.generation_required {
             out.insert(headers::GENERATION_REQUIRED, HeaderValue::from(generation.0));
+        }
+        if self.is_leaving {
+            out.insert(headers::LEAVING, HeaderValue::from_static("1"));
         }
         response.extensions_mut().insert(ProblemCode(self.code));
         response

@@ -18,6 +18,8 @@ pub enum Misdirected {
     Stale { required: Generation },
     #[error("the tenant does not live in this cell")]
     Elsewhere { required: Generation },
+    #[error("the tenant is on its way to another cell")]
+    Leaving { required: Generation },
 }
 
 impl Fault for Misdirected {
@@ -29,8 +31,13 @@ impl Fault for Misdirected {
     }
     fn generation_required(&self) -> Option<Generation> {
         match self {
-            Misdirected::Stale { required } | Misdirected::Elsewhere { required } => Some(*required),
+            Misdirected::Stale { required }
+            | Misdirected::Elsewhere { required }
+            | Misdirected::Leaving { required } => Some(*required),
         }
+    }
+    fn is_leaving(&self) -> bool {
+        matches!(self, Misdirected::Leaving { .. })
     }
 }
 
@@ -162,8 +169,9 @@ impl Placements {
         }
         match known {
             Some(Known::Here(required)) if required > generation => Err(Misdirected::Stale { required }),
-            Some(Known::Away(required) | Known::Leaving { next: required, .. }) if required >= generation => {
-                Err(Misdirected::Elsewhere { required })
+            Some(Known::Away(required)) if required >= generation => Err(Misdirected::Elsewhere { required }),
+            Some(Known::Leaving { next: required, .. }) if required >= generation => {
+                Err(Misdirected::Leaving { required })
             }
             _ => Ok(()),
         }
@@ -243,7 +251,7 @@ mod tests {
     fn a_tenant_that_is_leaving_is_let_in_no_more_and_its_jobs_go_on() {
         let placements = placements(Place::Here { generation: Generation(5) });
         placements.change(acme(), Place::Leaving { generation: Generation(7) });
-        assert_eq!(admit(&placements, "here", 5), Err(Misdirected::Elsewhere { required: Generation(7) }));
+        assert_eq!(admit(&placements, "here", 5), Err(Misdirected::Leaving { required: Generation(7) }));
         assert_eq!((placements.lets_in(&acme()), placements.generation(&acme())), (false, Some(Generation(5))));
         placements.change(acme(), Place::Here { generation: Generation(5) });
         assert!(!placements.lets_in(&acme()), "what was said before takes nothing back");

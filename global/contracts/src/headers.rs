@@ -11,6 +11,8 @@ pub const CELL: &str = "x-cyto-cell";
 pub const GENERATION: &str = "x-cyto-generation";
 /// On a 421: the generation the router has to reach before it may retry.
 pub const GENERATION_REQUIRED: &str = "x-cyto-generation-required";
+/// On a 421: the tenant is on its way to another cell, and is entered at that generation when it has arrived.
+pub const LEAVING: &str = "x-cyto-leaving";
 /// What the tenant's tier allows it of requests, if the table has the tier; see `tiers::RequestLimits`.
 pub const LIMITS: &str = "x-cyto-limits";
 /// The card of the API key with which the request came; added by the router.

@@ -93,6 +93,11 @@ slug! {
     TierId
 }
 
+slug! {
+    /// A group of routers, for example `east-1`.
+    GroupId
+}
+
 impl Default for TierId {
     /// The tier of whoever was given no other.
     fn default() -> Self {

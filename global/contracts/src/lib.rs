@@ -7,6 +7,7 @@ pub mod bundle;
 pub mod claims;
 pub mod envelope;
 pub mod events;
+pub mod groups;
 pub mod headers;
 pub mod ids;
 pub mod kafka;
@@ -22,5 +23,5 @@ pub mod trace;
 
 pub use claims::Claims;
 pub use envelope::Envelope;
-pub use ids::{CellId, Generation, Rid, TenantId, TierId};
+pub use ids::{CellId, Generation, GroupId, Rid, TenantId, TierId};
 pub use trace::TraceParent;

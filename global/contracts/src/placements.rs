@@ -61,6 +61,7 @@ pub fn place_in(cell: &CellId, change: &Change) -> Option<(TenantId, Place)> {
         Change::CellUpserted { .. }
         | Change::CellRemoved { .. }
         | Change::TierUpserted { .. }
-        | Change::TierRemoved { .. } => None,
+        | Change::TierRemoved { .. }
+        | Change::GroupsChanged { .. } => None,
     }
 }

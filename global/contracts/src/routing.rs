@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::groups::Groups;
 use crate::tiers::Tier;
 use crate::{CellId, Generation, TenantId, TierId};
 
@@ -46,6 +47,8 @@ pub struct Table {
     /// Tenants that were removed so far.
     #[serde(default)]
     pub removed: u64,
+    #[serde(default)]
+    pub groups: Groups,
 }
 
 /// One change of the routing log.
@@ -63,6 +66,10 @@ pub enum Change {
     },
     TierRemoved {
         tier: TierId,
+    },
+    /// All groups of routers there are from now on.
+    GroupsChanged {
+        groups: Groups,
     },
     TenantPlaced {
         route: Route,
@@ -85,7 +92,14 @@ pub const MOST_ROUTES: usize = 500;
 #[serde(tag = "line", rename_all = "snake_case")]
 pub enum FeedLine {
     /// A whole table begins, as it is at `version`; its routes follow. So many tenants were `removed` up to then.
-    Begin { version: u64, cells: Vec<CellEndpoint>, tiers: Vec<Tier>, removed: u64 },
+    Begin {
+        version: u64,
+        cells: Vec<CellEndpoint>,
+        tiers: Vec<Tier>,
+        removed: u64,
+        #[serde(default)]
+        groups: Groups,
+    },
     /// Some of its routes, at most [`MOST_ROUTES`].
     Routes { routes: Vec<Route> },
     /// The table is whole, with so many routes, and replaces everything the reader holds.
@@ -176,6 +190,7 @@ impl Table {
                 }
                 self.tiers.remove(tier);
             }
+            Change::GroupsChanged { groups } => self.groups = groups.clone(),
             Change::TenantPlaced { route } => {
                 self.check_route(route)?;
                 self.routes.insert(route.tenant.clone(), route.clone());
@@ -209,7 +224,13 @@ impl Table {
     /// The table as it travels.
     pub fn lines(&self) -> Vec<FeedLine> {
         let (cells, tiers) = (self.cells.values().cloned().collect(), self.tiers.values().cloned().collect());
-        let mut lines = vec![FeedLine::Begin { version: self.version, cells, tiers, removed: self.removed }];
+        let mut lines = vec![FeedLine::Begin {
+            version: self.version,
+            cells,
+            tiers,
+            removed: self.removed,
+            groups: self.groups.clone(),
+        }];
         let routes: Vec<&Route> = self.routes.values().collect();
         let pieces = routes.chunks(MOST_ROUTES);
         lines.extend(pieces.map(|piece| FeedLine::Routes { routes: piece.iter().copied().cloned().collect() }));

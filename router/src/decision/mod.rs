@@ -6,7 +6,7 @@ mod tests;
 use std::sync::Arc;
 
 use contracts::claims::AUDIENCE_CELL;
-use contracts::{CellId, Generation, TenantId, key_cards};
+use contracts::{CellId, Generation, GroupId, TenantId, key_cards};
 
 use crate::cards::Cards;
 use crate::fairness::{Allowance, Over};
@@ -53,6 +53,8 @@ pub struct Rules {
     /// With its leading dot.
     pub tenant_suffix: String,
     pub leeway: i64,
+    /// This router's; without one it serves every tenant.
+    pub group: Option<GroupId>,
 }
 
 /// What a request says of itself.
@@ -135,6 +137,8 @@ pub enum Refusal {
     /// The token is good, for another tenant than the host's.
     OtherTenant,
     UnknownTenant,
+    /// The tenant is served by other groups of routers.
+    OtherGroup,
     /// No key set has arrived yet.
     NotReady,
     /// The cell knows a newer placement that has not arrived here.
@@ -168,10 +172,19 @@ pub fn decide(facts: Facts<'_>, known: Known<'_>) -> Result<Destination, Refusal
         return Ok(Destination::Global);
     }
     match known.view.by_host(&host) {
-        Some(seat) => by_host(seat, facts, known),
+        Some(seat) => {
+            served(&seat, known)?;
+            by_host(seat, facts, known)
+        }
         None if names_nobody(&host, facts, known.rules) => Err(Refusal::UnknownHost),
         None => by_token(facts, known),
     }
+}
+
+/// Whether this router's group serves the tenant.
+fn served(seat: &Seat<'_>, known: Known<'_>) -> Result<(), Refusal> {
+    let is_other = known.rules.group.as_ref().is_some_and(|group| !known.view.groups().serve(group, seat.tenant));
+    if is_other { Err(Refusal::OtherGroup) } else { Ok(()) }
 }
 
 /// A host that claims to name a tenant, or any name without a token to place it by.
@@ -197,6 +210,7 @@ fn by_token(facts: Facts<'_>, known: Known<'_>) -> Result<Destination, Refusal> 
     let bearer = bearer_of(facts, known)?;
     let tenant = bearer.tenant.ok_or(Refusal::OtherTenant)?;
     let seat = known.view.by_tenant(&tenant).ok_or(Refusal::UnknownTenant)?;
+    served(&seat, known)?;
     let placement = place(seat, facts.door.surface(), By::Token, known.view)?;
     Ok(Destination::Cell(Placement { card: bearer.card, ..placement }))
 }

@@ -51,6 +51,7 @@ fn world() -> World {
             global_hosts: vec!["global.localhost".into(), "localhost".into()],
             tenant_suffix: ".localhost".into(),
             leeway: 5,
+            group: None,
         },
     }
 }
@@ -159,4 +160,24 @@ fn without_keys_nobody_is_turned_away_as_wrong() {
     let acme = format!("Bearer {}", sign(&claims("acme")));
     let known = Known { view, keys: None, revoked, cards, rules };
     assert_eq!(decide(facts(Door::Http, "acme.localhost", Some(&acme)), known), Err(Refusal::NotReady));
+}
+
+#[test]
+fn a_router_serves_the_tenants_of_its_group() {
+    let mut world = world();
+    let ids = (0..8).map(|number| GroupId::new(format!("group-{number}")).unwrap()).collect();
+    let groups = contracts::groups::Groups { ids };
+    world.view.apply(5, &contracts::routing::Change::GroupsChanged { groups: groups.clone() }).unwrap();
+    let acme = format!("Bearer {}", sign(&claims("acme")));
+    let of_acme = groups.of("acme");
+    for group in groups.ids.iter().chain([&GroupId::new("elsewhere").unwrap()]) {
+        world.rules.group = Some(group.clone());
+        let is_served = of_acme.contains(&group) || group.as_str() == "elsewhere";
+        for (door, host) in [(Door::Http, "acme.localhost"), (Door::Flight, "127.0.0.1")] {
+            let decided = ask(&world, facts(door, host, Some(&acme)));
+            assert_eq!(decided != "OtherGroup", is_served, "{group} {host}: {decided}");
+        }
+        // Which routers serve a tenant is no secret; who has no token is told as well.
+        assert_eq!(ask(&world, facts(Door::Http, "acme.localhost", None)) == "TokenMissing", is_served);
+    }
 }

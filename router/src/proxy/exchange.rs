@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ::trace::{Span, SpanKind, Tracer};
-use contracts::{Generation, TraceParent};
+use contracts::TraceParent;
 use http::HeaderValue;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
+use super::Misdirected;
 use crate::decision::{Destination, Door, Placement, Refusal};
 use crate::fairness::Leave;
 use crate::shutdown::{Busy, InFlight};
@@ -34,8 +35,8 @@ pub struct Exchange {
     pub refusal: Option<Refusal>,
     /// Tries to reach the cell, the present one included.
     pub attempts: u8,
-    /// The cell refused with 421; the generation it wants reached, if it named one.
-    pub misdirected: Option<Option<Generation>>,
+    /// The cell refused with 421.
+    pub misdirected: Option<Misdirected>,
     pub moved_retry_used: bool,
     pub connect_retry_used: bool,
     /// Its cell refused the connection, so it has its turn in the waiting room.

@@ -6,7 +6,7 @@ use contracts::Generation;
 use pingora::proxy::Session;
 
 use super::exchange::{self, Exchange};
-use super::{Proxy, Shared};
+use super::{Misdirected, Proxy, Shared};
 use crate::decision::{Destination, Known, Placement, Refusal, decide, place};
 use crate::table::Entrance;
 use crate::token::TokenError;
@@ -71,12 +71,12 @@ impl Proxy {
     pub(super) async fn after_421(
         &self,
         exchange: &Exchange,
-        required: Option<Generation>,
+        Misdirected { required, is_leaving }: Misdirected,
     ) -> Result<Destination, Refusal> {
         let Some(tried) = exchange.placement() else { return Err(Refusal::Internal) };
         let knowledge = &self.shared.knowledge;
         if let Some(required) = required.filter(|required| *required > tried.generation) {
-            if !self.reaches(&tried.tenant, required).await {
+            if !self.reaches(&tried.tenant, required, is_leaving).await {
                 return Err(Refusal::Moving);
             }
         } else if knowledge.view().by_tenant(&tried.tenant).is_some_and(|seat| seat.generation == tried.generation) {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use contracts::Generation;
-use contracts::headers::GENERATION_REQUIRED;
+use contracts::headers::{GENERATION_REQUIRED, LEAVING};
 use http::HeaderMap;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -81,8 +81,20 @@ pub struct Proxy {
     pub door: Door,
 }
 
-fn required_generation(header: &ResponseHeader) -> Option<Generation> {
-    header.headers.get(GENERATION_REQUIRED).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok())
+/// What a cell says with a 421.
+#[derive(Debug, Clone, Copy)]
+pub struct Misdirected {
+    /// The generation to be reached, if it names one.
+    required: Option<Generation>,
+    /// It is reached when the tenant has arrived in another cell.
+    is_leaving: bool,
+}
+
+impl Misdirected {
+    fn of(header: &ResponseHeader) -> Self {
+        let required = header.headers.get(GENERATION_REQUIRED).and_then(|value| value.to_str().ok()?.parse().ok());
+        Self { required, is_leaving: header.headers.contains_key(LEAVING) }
+    }
 }
 
 #[async_trait]
@@ -140,8 +152,8 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
         exchange.attempts = exchange.attempts.saturating_add(1);
-        if let Some(required) = exchange.misdirected.take() {
-            match self.after_421(exchange, required).await {
+        if let Some(misdirected) = exchange.misdirected.take() {
+            match self.after_421(exchange, misdirected).await {
                 Ok(destination) => exchange.destination = Some(destination),
                 Err(refusal) => {
                     exchange.refusal = Some(refusal);
@@ -219,10 +231,10 @@ impl ProxyHttp for Proxy {
         if response.status.is_informational() {
             return Ok(());
         }
-        let required = required_generation(response);
-        if exchange.placement().is_some() && (response.status.as_u16() == 421 || required.is_some()) {
+        let misdirected = Misdirected::of(response);
+        if exchange.placement().is_some() && (response.status.as_u16() == 421 || misdirected.required.is_some()) {
             self.shared.knowledge.metrics.misdirected.inc();
-            exchange.misdirected = Some(required);
+            exchange.misdirected = Some(misdirected);
             return Err(Error::new(MISDIRECTED).into_up());
         }
         exchange.answered();

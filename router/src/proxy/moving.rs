@@ -17,12 +17,13 @@ impl Arrivals {
 }
 
 impl Proxy {
-    /// Waits for a placement that a cell has named: shortly, unless it turns out that the tenant is on its way.
-    pub(super) async fn reaches(&self, tenant: &TenantId, required: Generation) -> bool {
+    /// Waits for a placement that a cell has named: shortly, unless the tenant is on its way, as the cell says or turns
+    /// out.
+    pub(super) async fn reaches(&self, tenant: &TenantId, required: Generation, is_leaving: bool) -> bool {
         let (knowledge, limits) = (&self.shared.knowledge, &self.shared.limits);
-        let is_leaving = || knowledge.view().leaving(tenant).is_some();
         knowledge.reach(tenant, required, limits.placement()).await
-            || (is_leaving() && knowledge.reach(tenant, required, limits.arrival()).await)
+            || ((is_leaving || knowledge.view().leaving(tenant).is_some())
+                && knowledge.reach(tenant, required, limits.arrival()).await)
     }
 
     /// Waits until the tenant has arrived, if it has left its cell.

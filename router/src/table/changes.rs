@@ -24,6 +24,7 @@ impl View {
                 self.tiers.insert(tier.tier.clone(), Terms::of(tier));
             }
             Change::TierRemoved { tier } => self.remove_tier(tier)?,
+            Change::GroupsChanged { groups } => self.groups = groups.clone(),
             Change::TenantPlaced { route } => self.place(route)?,
             Change::TenantRemoved { tenant } => {
                 if let Some(old) = self.route(tenant) {
@@ -143,6 +144,7 @@ impl View {
         self.version == other.version
             && self.cells().eq(other.cells())
             && self.tiers().eq(other.tiers())
+            && self.groups == other.groups
             && self.tenants == other.tenants
             && self.routes().all(|route| other.route(&route.tenant).as_ref() == Some(&route))
     }

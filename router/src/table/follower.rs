@@ -43,8 +43,8 @@ impl Follower {
     /// Applies one line.
     pub fn step(&mut self, line: FeedLine) -> Result<(), StepError> {
         match line {
-            FeedLine::Begin { version, cells, tiers, removed } => {
-                self.incoming = Some(Incoming::begin(version, removed, cells, tiers)?);
+            FeedLine::Begin { version, cells, tiers, removed, groups } => {
+                self.incoming = Some(Incoming::begin(version, (removed, groups), cells, tiers)?);
                 Ok(())
             }
             FeedLine::Routes { routes } => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use contracts::groups::Groups;
 use contracts::routing::{ApplyError, CellEndpoint, Route, check_tier};
 use contracts::tiers::Tier;
 use contracts::{CellId, TierId};
@@ -20,7 +21,12 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub fn begin(version: u64, removed: u64, cells: Vec<CellEndpoint>, tiers: Vec<Tier>) -> Result<Self, TableError> {
+    pub fn begin(
+        version: u64,
+        (removed, groups): (u64, Groups),
+        cells: Vec<CellEndpoint>,
+        tiers: Vec<Tier>,
+    ) -> Result<Self, TableError> {
         tiers.iter().try_for_each(check_tier)?;
         for endpoint in &cells {
             Cell::new(endpoint.clone(), 0)?;
@@ -30,7 +36,7 @@ impl Incoming {
         if (named.len(), tiered.len()) != (cells.len(), tiers.len()) {
             return Err(TableError::Shape("a cell or a tier is there twice".to_owned()));
         }
-        let packing = Packing::new(version, removed, cells.into_iter(), tiers.into_iter());
+        let packing = Packing::new(version, (removed, groups), cells.into_iter(), tiers.into_iter());
         Ok(Self { version, cells: named, tiers: tiered, packing, tenants: 0 })
     }
 

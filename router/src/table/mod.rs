@@ -17,6 +17,7 @@ mod tests;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use contracts::groups::Groups;
 use contracts::routing::{ApplyError, CellEndpoint, Route};
 use contracts::services::{GATEWAY, ROUTER, SQL_BI_GATEWAY};
 use contracts::tiers::Tier;
@@ -103,6 +104,7 @@ pub struct View {
     tenants: u64,
     /// Tenants that were removed so far, also of those that this table never held.
     removed: u64,
+    groups: Groups,
 }
 
 impl Cell {
@@ -125,7 +127,7 @@ impl View {
         tiers: impl Iterator<Item = Tier>,
         routes: impl Iterator<Item = Route>,
     ) -> Result<Self, TableError> {
-        Self::pack(Packing::new(version, 0, cells, tiers), routes)
+        Self::pack(Packing::new(version, Default::default(), cells, tiers), routes)
     }
 
     fn pack(mut packing: Packing, routes: impl Iterator<Item = Route>) -> Result<Self, TableError> {
@@ -158,8 +160,9 @@ impl View {
             cells.insert(endpoint.cell.clone(), Cell::new(endpoint.clone(), before.saturating_add(*tenants))?);
         }
         let tiers = packed.tiers().iter().map(|tier| (tier.tier.clone(), Terms::of(tier))).collect();
-        let (version, tenants, removed) = (packed.version(), packed.tenants(), packed.removed());
-        Ok(Self { version, packed: Arc::new(packed), cells, tiers, tenants, removed, ..Self::default() })
+        let (version, tenants, removed, groups) =
+            (packed.version(), packed.tenants(), packed.removed(), packed.groups().clone());
+        Ok(Self { version, packed: Arc::new(packed), cells, tiers, tenants, removed, groups, ..Self::default() })
     }
 
     /// The same table with nothing changed since it was packed: its bytes are what a snapshot holds.
@@ -168,7 +171,8 @@ impl View {
         if self.version == self.packed.version() {
             return Ok(self.clone());
         }
-        let packing = Packing::new(self.version, self.removed, self.cells().cloned(), self.tiers().cloned());
+        let beside = (self.removed, self.groups.clone());
+        let packing = Packing::new(self.version, beside, self.cells().cloned(), self.tiers().cloned());
         let packed = Self::pack(packing, self.routes())?;
         Ok(Self { leaving: self.leaving.clone(), ..packed })
     }
@@ -192,6 +196,11 @@ impl View {
 
     pub fn tiers(&self) -> impl Iterator<Item = &Tier> {
         self.tiers.values().map(|terms| &terms.tier)
+    }
+
+    /// The groups of routers, and so who serves whom.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
     }
 
     /// What a tenant of the tier may use, and as its cell is told; `None` for a tier that the table does not know.

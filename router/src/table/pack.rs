@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use contracts::groups::Groups;
 use contracts::routing::{ApplyError, CellEndpoint, Route};
 use contracts::tiers::Tier;
 use contracts::{CellId, TierId};
@@ -55,12 +56,12 @@ pub(super) struct Packing {
 impl Packing {
     pub fn new(
         version: u64,
-        removed: u64,
+        (removed, groups): (u64, Groups),
         cells: impl Iterator<Item = CellEndpoint>,
         tiers: impl Iterator<Item = Tier>,
     ) -> Self {
         let cells = cells.map(|endpoint| Housing { endpoint, tier: TierId::default(), tenants: 0 }).collect();
-        let front = Front { cells, tiers: tiers.collect(), endings: Vec::new(), removed };
+        let front = Front { cells, tiers: tiers.collect(), endings: Vec::new(), removed, groups };
         Self { version, seed: rand::random(), front, first: Vec::new(), packer: None }
     }
 

@@ -19,6 +19,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use contracts::groups::Groups;
 use contracts::routing::{CellEndpoint, Route};
 use contracts::tiers::Tier;
 use contracts::{CellId, Generation, TenantId, TierId};
@@ -49,6 +50,8 @@ pub(super) struct Front {
     /// Tenants that were removed before the table's version.
     #[serde(default)]
     pub removed: u64,
+    #[serde(default)]
+    pub groups: Groups,
 }
 
 /// A cell, and how many of the table's tenants of one tier it holds. Every cell is there once at least.
@@ -176,6 +179,10 @@ impl Packed {
 
     pub fn tenants(&self) -> u64 {
         self.tenants
+    }
+
+    pub(super) fn groups(&self) -> &Groups {
+        &self.front.groups
     }
 
     pub(super) fn removed(&self) -> u64 {

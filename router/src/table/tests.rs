@@ -1,6 +1,7 @@
+use contracts::groups::Groups;
 use contracts::routing::{ApplyError, CellEndpoint, Change, FeedLine, Route, Table};
 use contracts::tiers::Tier;
-use contracts::{CellId, Generation, TenantId, TierId};
+use contracts::{CellId, Generation, GroupId, TenantId, TierId};
 use rand::{Rng, SeedableRng};
 
 use super::{Follower, StepError, Surface, TableError, View};
@@ -220,6 +221,7 @@ fn any_change(random: &mut impl Rng) -> Change {
             let requests_per_second = random.random_range(0..3);
             Change::TierUpserted { tier: Tier { requests_per_second, request_burst: 1, ..Tier::unlimited(some_tier) } }
         }
+        6 => Change::GroupsChanged { groups: Groups { ids: [GroupId::new(cell_name).unwrap()].into() } },
         5 => Change::TierRemoved { tier: some_tier },
         0 => Change::CellUpserted { endpoint: cell(&cell_name, random.random_range(1..9)) },
         1 => Change::CellRemoved { cell: CellId::new(cell_name).unwrap() },
@@ -264,7 +266,7 @@ fn table(view: &View) -> Table {
     let cells = view.cells().map(|endpoint| (endpoint.cell.clone(), endpoint.clone())).collect();
     let routes = view.routes().map(|route| (route.tenant.clone(), route)).collect();
     let tiers = view.tiers().map(|tier| (tier.tier.clone(), tier.clone())).collect();
-    Table { version: view.version(), cells, routes, tiers, removed: view.removed }
+    Table { version: view.version(), cells, routes, tiers, removed: view.removed, groups: view.groups.clone() }
 }
 
 /// Tenants with hosts of a common ending, of another, of their own; enough that slots collide.

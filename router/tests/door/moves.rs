@@ -30,6 +30,24 @@ async fn a_refused_generation_is_reached_and_the_request_repeated_once() {
     site.wait_for_metric("router_retries_total{reason=\"misdirected\"} 1").await;
 }
 
+/// This router's feed may be away, and the cell's not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_that_says_that_its_tenant_is_leaving_is_believed() {
+    let mut site = Site::peers().await;
+    site.start_router("placement_ms = 1").await;
+    site.shared.behaviour.required.store(7, Ordering::SeqCst);
+    site.shared.behaviour.leaving.store(true, Ordering::SeqCst);
+    let client = site.client().build().unwrap();
+    let asked = client.get(site.url("acme.localhost", "/anything")).bearer_auth(token("acme")).send();
+    let asked = tokio::spawn(asked);
+    until("the refusal", async || site.shared.behaviour.refused.load(Ordering::SeqCst) == 1).await;
+    let begun = Instant::now();
+    until("longer than for any other placement", async || begun.elapsed() > Duration::from_millis(100)).await;
+    assert!(!asked.is_finished());
+    site.change(Change::TenantPlaced { route: route("acme", "dedicated-1", 7) });
+    assert_eq!(asked.await.unwrap().unwrap().status().as_u16(), 200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generation_that_never_comes_is_503_with_a_time_to_retry() {
     let site = Site::start().await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,6 +30,8 @@ pub struct Behaviour {
     pub name: String,
     /// Requests below this generation are refused with 421.
     pub required: AtomicU64,
+    /// They are told that their tenant is on its way.
+    pub leaving: AtomicBool,
     /// Requests that came through the door; the router's own, for its feeds, are not among them.
     pub requests: AtomicUsize,
     pub connections: AtomicUsize,
@@ -53,6 +55,7 @@ impl Default for Behaviour {
         Self {
             name: String::new(),
             required: AtomicU64::new(0),
+            leaving: AtomicBool::new(false),
             requests: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
@@ -180,6 +183,7 @@ async fn serve(request: Request<Incoming>, behaviour: Arc<Behaviour>) -> Respons
         return Response::builder()
             .status(421)
             .header("x-cyto-generation-required", required)
+            .header(if behaviour.leaving.load(Ordering::SeqCst) { "x-cyto-leaving" } else { "x-other" }, "1")
             .body(full("moved"))
             .unwrap();
     }

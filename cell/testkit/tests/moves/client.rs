@@ -35,13 +35,13 @@ pub struct Told {
     pub stale: Vec<String>,
 }
 
-/// From batch `first` on, until it is told to stop.
-pub async fn live(mobile: Mobile, first: u64, enough: Arc<AtomicBool>) -> anyhow::Result<Told> {
+/// Until it is told to stop.
+pub async fn live(mobile: Mobile, enough: Arc<AtomicBool>) -> anyhow::Result<Told> {
     let Mobile { tenant, stream } = mobile;
     let mut told = Told { tenant: tenant.id.clone(), ..Told::default() };
     let mut made: Option<String> = None;
     let mut rest = tokio::time::interval(REST);
-    for batch in first.. {
+    for batch in 0.. {
         if enough.load(Ordering::Relaxed) {
             break;
         }

@@ -38,12 +38,12 @@ async fn well(world: Arc<World>) -> anyhow::Result<()> {
     let told = moving::under_load(&world, moves()?, std::future::pending()).await?;
     told.say();
     ensure!(told.failures.is_empty(), "{:?}", told.failures);
-    verdict::of(&world, &told).await
+    verdict::of(&told).await
 }
 
 /// What fails is told to its caller; nothing that was acknowledged is lost or there twice.
 async fn in_trouble(world: Arc<World>) -> anyhow::Result<()> {
     let told = moving::under_load(&world, moves()?, trouble::without_end(&world)).await?;
     told.say();
-    verdict::of(&world, &told).await
+    verdict::of(&told).await
 }

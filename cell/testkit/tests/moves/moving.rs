@@ -1,4 +1,4 @@
-//! Moves every tenant to and fro, under the load of its client.
+//! Moves tenants to and fro, each under the load of its client.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,17 +14,29 @@ use testkit::{Admin, within};
 use crate::client::{self, Told};
 use crate::world::{CELLS, Mobile, World};
 
+/// Tenants that are moved at the same time.
+const AT_ONCE: usize = 8;
+/// Of one tenant: what it has grows with every commit, and is copied each time.
+const MOVES_OF_ONE: u64 = 8;
 /// A whole move, whoever has to be started again for it.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What came of all moves and all requests.
+#[derive(Default)]
 pub struct Outcome {
-    pub clients: Vec<Told>,
+    pub clients: Vec<(Mobile, Told)>,
     pub failures: BTreeMap<String, u64>,
     /// How long the requests of each moved tenant waited, milliseconds.
     waited: Vec<f64>,
     /// Milliseconds of each acknowledged write.
     took: Vec<f64>,
+}
+
+/// One tenant's part in it.
+struct Part {
+    mobile: Mobile,
+    told: Told,
+    waited: Vec<f64>,
 }
 
 /// `trouble` goes on until all moves are done, and ends then where it is.
@@ -33,47 +45,47 @@ pub async fn under_load(
     moves: u64,
     trouble: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<Outcome> {
-    world.renew().await?;
-    let (enough, left) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(moves)));
-    let mut clients = Vec::new();
-    for mobile in &world.tenants {
-        let first = next_batch(mobile).await?;
-        clients.push(tokio::spawn(client::live(mobile.clone(), first, Arc::clone(&enough))));
-    }
-    let movers = world.tenants.iter().map(|mobile| to_and_fro(&world.admin, mobile, &left));
-    let waited = tokio::select! {
-        waited = try_join_all(movers) => waited,
+    world.admin.renew().await?;
+    let left = AtomicU64::new(moves);
+    let workers = (0..AT_ONCE).map(|_| one_after_the_other(world, &left));
+    let parts = tokio::select! {
+        parts = try_join_all(workers) => parts,
         ended = trouble => Err(ended.err().unwrap_or_else(|| anyhow::anyhow!("the trouble ended by itself"))),
     };
     crate::trouble::over(world).await?;
-    enough.store(true, Ordering::Relaxed);
-    let mut outcome = Outcome { clients: Vec::new(), failures: BTreeMap::new(), waited: Vec::new(), took: Vec::new() };
-    for client in clients {
-        let told = client.await??;
+    let mut outcome = Outcome::default();
+    for Part { mobile, told, waited } in parts?.into_iter().flatten() {
         told.failures.iter().for_each(|(what, count)| *outcome.failures.entry(what.clone()).or_default() += count);
         outcome.took.extend(&told.took);
-        outcome.clients.push(told);
+        outcome.waited.extend(waited);
+        outcome.clients.push((mobile, told));
     }
-    outcome.waited = waited?.into_iter().flatten().collect();
     ensure!(outcome.waited.len() as u64 == moves, "{} of {moves} moves", outcome.waited.len());
     Ok(outcome)
 }
 
-/// The first batch that nobody has pushed: one case follows another on the same stream.
-async fn next_batch(mobile: &Mobile) -> anyhow::Result<u64> {
-    let view = mobile.tenant.get(&format!("/api/v1/streams/{}", mobile.stream)).await?;
-    let accepted = view["acceptedRows"].as_u64().context("no acceptedRows")?;
-    // What was pushed and not acknowledged lies in between.
-    Ok((accepted / client::BATCH + 1) * 2)
+/// One tenant after the other, until no moves are left for anybody.
+async fn one_after_the_other(world: &World, left: &AtomicU64) -> anyhow::Result<Vec<Part>> {
+    let mut parts = Vec::new();
+    loop {
+        let own = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            (left > 0).then(|| left - left.min(MOVES_OF_ONE))
+        });
+        let Ok(own) = own else { return Ok(parts) };
+        let mobile = world.mobile().await?;
+        let enough = Arc::new(AtomicBool::new(false));
+        let client = tokio::spawn(client::live(mobile.clone(), Arc::clone(&enough)));
+        let waited = to_and_fro(&world.admin, &mobile, own.min(MOVES_OF_ONE)).await;
+        enough.store(true, Ordering::Relaxed);
+        let told = client.await??;
+        parts.push(Part { mobile, told, waited: waited? });
+    }
 }
 
-/// One move after the other, until no more are left for anybody.
-async fn to_and_fro(admin: &Admin, mobile: &Mobile, left: &AtomicU64) -> anyhow::Result<Vec<f64>> {
+async fn to_and_fro(admin: &Admin, mobile: &Mobile, moves: u64) -> anyhow::Result<Vec<f64>> {
+    let path = format!("/api/v1/tenants/{}/moves", mobile.tenant.id);
     let mut waited = Vec::new();
-    while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
-        let path = format!("/api/v1/tenants/{}/moves", mobile.tenant.id);
-        let here = mobile_cell(admin, mobile).await?;
-        let there = CELLS.into_iter().find(|cell| *cell != here).context("no other cell")?;
+    for there in CELLS.into_iter().cycle().skip(1).take(usize::try_from(moves)?) {
         let begun = within(PATIENCE, "the move is begun", || async {
             admin.call(Method::POST, &path, Some(json!({ "cell": there }))).await?.good()
         })
@@ -81,15 +93,6 @@ async fn to_and_fro(admin: &Admin, mobile: &Mobile, left: &AtomicU64) -> anyhow:
         waited.push(done(admin, &path, &begun["id"]).await?);
     }
     Ok(waited)
-}
-
-async fn mobile_cell(admin: &Admin, mobile: &Mobile) -> anyhow::Result<String> {
-    let path = format!("/api/v1/tenants/{}", mobile.tenant.id);
-    within(PATIENCE, "the tenant is found", || async {
-        let tenant = admin.call(Method::GET, &path, None).await?.good()?;
-        tenant["cell"].as_str().map(str::to_owned).context("it has no cell")
-    })
-    .await
 }
 
 /// Waits until the move is done: how long requests waited.
@@ -108,9 +111,10 @@ impl Outcome {
         let writes = self.took.len();
         let failed: u64 = self.failures.values().sum();
         println!(
-            "    {} moves, {writes} writes acknowledged, {failed} requests failed; requests waited p50 {:.0} ms, p99 {:.0} ms, \
-             most {:.0} ms; a write took p50 {:.1} ms, p99 {:.0} ms, most {:.0} ms",
+            "    {} moves of {} tenants, {writes} writes acknowledged, {failed} requests failed; requests waited p50 {:.0} ms, \
+             p99 {:.0} ms, most {:.0} ms; a write took p50 {:.1} ms, p99 {:.0} ms, most {:.0} ms",
             self.waited.len(),
+            self.clients.len(),
             quantile(&self.waited, 0.5),
             quantile(&self.waited, 0.99),
             quantile(&self.waited, 1.0),

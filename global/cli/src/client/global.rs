@@ -156,6 +156,13 @@ pub struct NewTenant<'a> {
     pub apart: Option<&'a str>,
 }
 
+/// A group of routers.
+#[derive(Debug, Deserialize)]
+pub struct RouterGroup {
+    pub id: String,
+    pub addresses: Vec<String>,
+}
+
 /// What changes in a cell; what is absent stays.
 #[derive(Debug, Default, Serialize)]
 pub struct CellChange {
@@ -302,6 +309,21 @@ impl Global {
     pub async fn give_tier(&self, tenant: &str, tier: &str) -> Result<Tenant, ApiError> {
         let (what, path) = (format!("give {tenant} the tier {tier}"), format!("/api/v1/tenants/{tenant}/tier"));
         self.call(&what, Method::PUT, &path, Some(json!({ "tier": tier }))).await
+    }
+
+    /// All of them, or those that serve a tenant.
+    pub async fn router_groups(&self, tenant: Option<&str>) -> Result<Vec<RouterGroup>, ApiError> {
+        let of = tenant.map(|tenant| format!("/tenants/{tenant}")).unwrap_or_default();
+        self.all("list groups of routers", &format!("/api/v1{of}/router-groups")).await
+    }
+
+    pub async fn set_router_group(&self, id: &str, addresses: &[std::net::IpAddr]) -> Result<RouterGroup, ApiError> {
+        let (what, path) = (format!("set the group {id}"), format!("/api/v1/router-groups/{id}"));
+        self.call(&what, Method::PUT, &path, Some(json!({ "addresses": addresses }))).await
+    }
+
+    pub async fn remove_router_group(&self, id: &str) -> Result<(), ApiError> {
+        self.delete(&format!("remove the group {id}"), &format!("/api/v1/router-groups/{id}")).await
     }
 
     pub async fn tiers(&self) -> Result<Vec<Tier>, ApiError> {

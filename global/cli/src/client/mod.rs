@@ -5,6 +5,7 @@ mod cell;
 mod credential;
 pub mod demo;
 mod global;
+mod group;
 mod key;
 mod login;
 mod site;
@@ -44,6 +45,9 @@ pub enum Command {
     /// Cells: list, set, drain.
     #[command(subcommand)]
     Cell(cell::Command),
+    /// Groups of routers, and which of them serve a tenant: list, set, remove.
+    #[command(subcommand)]
+    RouterGroup(group::Command),
     /// What the site is doing: cells, generations, contracts, lag, freshness, errors. Ends with 1 if
     /// something needs attention.
     Status(status::Args),
@@ -59,6 +63,7 @@ pub async fn run(command: Command, place: &Place) -> anyhow::Result<ExitCode> {
         Command::Tenant(command) => tenant::run(command, place).await,
         Command::Tier(command) => tier::run(command, place).await,
         Command::Cell(command) => cell::run(command, place).await,
+        Command::RouterGroup(command) => group::run(command, place).await,
         Command::Status(args) => status::run(args, place).await,
     }
 }

@@ -4,6 +4,7 @@ mod cells;
 mod contracts;
 mod drains;
 mod feeds;
+mod groups;
 mod moves;
 mod organisations;
 mod tenants;
@@ -49,6 +50,9 @@ fn routes() -> OpenApiRouter<Tenancy> {
         .routes(routes!(moves::under_way))
         .routes(routes!(tiers::list))
         .routes(routes!(tiers::put, tiers::get, tiers::remove))
+        .routes(routes!(groups::list))
+        .routes(routes!(groups::put, groups::remove))
+        .routes(routes!(groups::of_tenant))
         .routes(routes!(contracts::list))
 }
 

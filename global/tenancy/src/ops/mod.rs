@@ -4,6 +4,7 @@ pub mod cells;
 pub mod contracts;
 pub mod draining;
 pub mod feed;
+pub mod groups;
 pub mod moves;
 pub mod organisations;
 pub mod sharing;

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use crate::Tenancy;
 use crate::error::Error;
 use crate::ops::feed::{line, seal};
+use crate::ops::groups;
 use crate::store::{routing, tiers};
 
 /// Bytes of one piece.
@@ -91,7 +92,8 @@ impl Spool {
         let mut db = kit::database::begin(&tenancy.0.pool).await?;
         let (version, removed) = routing::hold_still(&mut db).await?;
         let (cells, tiers) = (routing::cells(&mut db).await?, tiers::list(&mut db, None, None, i64::MAX).await?);
-        writer.add(&FeedLine::Begin { version, cells, tiers, removed }).await?;
+        let groups = groups::all(&mut db).await?;
+        writer.add(&FeedLine::Begin { version, cells, tiers, removed, groups }).await?;
         let (mut tenants, mut after) = (0, String::new());
         loop {
             let routes = routing::routes(&mut db, &after, i64::try_from(MOST_ROUTES).unwrap_or(i64::MAX)).await?;

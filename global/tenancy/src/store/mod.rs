@@ -3,6 +3,7 @@
 pub mod cells;
 pub mod contracts;
 pub mod drains;
+pub mod groups;
 pub mod moves;
 pub mod organisations;
 pub mod routing;

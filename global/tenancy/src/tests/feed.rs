@@ -87,10 +87,11 @@ impl Reader {
 
     fn apply(&mut self, line: &FeedLine) -> Done {
         match line {
-            FeedLine::Begin { version, cells, tiers, removed } => {
+            FeedLine::Begin { version, cells, tiers, removed, groups } => {
                 let cells = cells.iter().map(|endpoint| (endpoint.cell.clone(), endpoint.clone())).collect();
                 let tiers = tiers.iter().map(|tier| (tier.tier.clone(), tier.clone())).collect();
-                self.incoming = Table { version: *version, cells, tiers, removed: *removed, ..Table::default() };
+                let (groups, removed) = (groups.clone(), *removed);
+                self.incoming = Table { version: *version, cells, tiers, removed, groups, ..Table::default() };
             }
             FeedLine::Routes { routes } => {
                 let routes = routes.iter().map(|route| (route.tenant.clone(), route.clone()));

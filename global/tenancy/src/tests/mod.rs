@@ -2,6 +2,7 @@
 
 mod draining;
 mod feed;
+mod groups;
 mod model;
 mod moves;
 mod placement;
@@ -152,6 +153,7 @@ pub async fn snapshot(pool: &PgPool) -> anyhow::Result<Table> {
     let mut db = kit::database::begin(pool).await?;
     let (version, removed) = routing::hold_still(&mut db).await?;
     let mut table = Table { version, removed, ..Table::default() };
+    table.groups.ids = store::groups::ids(&mut db).await?;
     let (cells, tiers) = (routing::cells(&mut db).await?, store::tiers::list(&mut db, None, None, i64::MAX).await?);
     table.cells.extend(cells.into_iter().map(|endpoint| (endpoint.cell.clone(), endpoint)));
     table.tiers.extend(tiers.into_iter().map(|tier| (tier.tier.clone(), tier)));

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use contracts::placements::PlacementLine;
 use contracts::{CellId, Generation, TenantId};
-use kit::placements::{Misdirected, Placements};
+use kit::fault::Fault as _;
+use kit::placements::Placements;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -51,7 +52,8 @@ pub enum Question {
 pub enum Answer {
     Stored,
     Rows(Vec<u64>),
-    Misdirected(Generation),
+    /// The generation to reach, and whether the tenant is on its way.
+    Misdirected(Generation, bool),
 }
 
 struct Life {
@@ -145,16 +147,15 @@ impl Life {
 
     /// A write, or a read without one.
     async fn request(&self, tenant: &TenantId, cell: &CellId, generation: Generation, op: Option<u64>) -> Answer {
-        if let Err(Misdirected::Stale { required } | Misdirected::Elsewhere { required }) =
-            self.placements.admit(tenant, cell, generation)
-        {
-            return Answer::Misdirected(required);
+        if let Err(misdirected) = self.placements.admit(tenant, cell, generation) {
+            let required = misdirected.generation_required().unwrap_or_default();
+            return Answer::Misdirected(required, misdirected.is_leaving());
         }
         *self.under_way.lock().entry(tenant.clone()).or_default() += 1;
         // Now and then it takes longer than anybody waits for it.
         self.world.takes(if self.world.one_in(50) { 7_000 } else { 30 }).await;
         let answer = self.world.store(&self.cell, tenant, |store| match (store.pass(generation), op) {
-            (Err(required), _) => Answer::Misdirected(required),
+            (Err(required), _) => Answer::Misdirected(required, false),
             (Ok(()), Some(op)) => {
                 store.rows.push(op);
                 Answer::Stored

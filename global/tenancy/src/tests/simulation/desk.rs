@@ -25,7 +25,8 @@ pub struct Desk {
     generation: u64,
     pub tenants: BTreeMap<TenantId, Placed>,
     pub moves: BTreeMap<Uuid, Move>,
-    pub log: Vec<Change>,
+    /// With the one cell that hears of it, if not all do.
+    pub log: Vec<(Change, Option<CellId>)>,
     /// Tenants that have left each cell.
     pub departed: BTreeMap<CellId, u64>,
     pub now_ms: u64,
@@ -39,7 +40,7 @@ impl Desk {
         for (number, cell) in cells.iter().enumerate() {
             let at = |port: u16| format!("127.0.2.{}:{port}", number + 1);
             let endpoint = CellEndpoint { cell: cell.clone(), http: at(8080), flight: at(50133), door: None };
-            desk.log.push(Change::CellUpserted { endpoint });
+            desk.log.push((Change::CellUpserted { endpoint }, None));
         }
         for (number, tenant) in tenants.iter().enumerate() {
             desk.generation += 1;
@@ -60,7 +61,7 @@ impl Desk {
 
     pub fn table(&self) -> Table {
         let mut table = Table::default();
-        for (version, change) in (1..).zip(&self.log) {
+        for (version, (change, _)) in (1..).zip(&self.log) {
             table.apply(version, change).expect("the log is sound");
         }
         table
@@ -76,7 +77,7 @@ impl Desk {
         }
         let hosts = vec![format!("{tenant}.localhost")];
         let route = Route { tenant: tenant.clone(), cell: cell.clone(), generation, hosts, tier: TierId::default() };
-        self.log.push(Change::TenantPlaced { route });
+        self.log.push((Change::TenantPlaced { route }, None));
     }
 
     pub fn under_way(&self) -> Vec<Move> {
@@ -148,7 +149,8 @@ impl Desk {
             let generation = Generation(self.generation);
             self.moves.get_mut(&id).expect("a move").generation = i64::try_from(generation.0).ok();
             self.tenants.get_mut(&tenant).expect("a tenant").leaving = Some(generation);
-            self.log.push(Change::TenantLeaving { tenant, generation });
+            let source = CellId::new(found.source).expect("a cell");
+            self.log.push((Change::TenantLeaving { tenant, generation }, Some(source)));
         }
         Ok(())
     }

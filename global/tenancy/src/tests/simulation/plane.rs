@@ -199,7 +199,7 @@ async fn routing(world: &World, since: u64, connection: &mut Connection) -> std:
     loop {
         let changes = world.desk.lock().log.iter().skip(read as usize).cloned().collect::<Vec<_>>();
         let mut lines = Vec::new();
-        for change in changes {
+        for (change, _) in changes {
             read += 1;
             lines.push(FeedLine::Delta { version: read, change });
         }
@@ -232,8 +232,11 @@ async fn placements(world: &World, cell: &CellId, since: u64, connection: &mut C
     let mut told = read;
     loop {
         let changes = world.desk.lock().log.iter().skip(read as usize).cloned().collect::<Vec<_>>();
-        for change in changes {
+        for (change, only) in changes {
             read += 1;
+            if only.is_some_and(|only| only != *cell) {
+                continue;
+            }
             if let Some((tenant, place)) = place_in(cell, &change) {
                 say(connection, &PlacementLine::Changed { version: read, after: told, tenant, place }).await?;
                 told = read;

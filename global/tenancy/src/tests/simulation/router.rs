@@ -106,8 +106,8 @@ async fn forward(world: &World, knowledge: &Knowledge, question: &Question) -> R
             None => cell::Question::Read { tenant, cell, generation },
         };
         match ask(&host, &sent, CELL).await {
-            Ok(Answer::Misdirected(required)) => {
-                if repaired || !reaches(knowledge, &question.tenant, required).await {
+            Ok(Answer::Misdirected(required, is_leaving)) => {
+                if repaired || !reaches(knowledge, &question.tenant, required, is_leaving).await {
                     return Reply::Moving;
                 }
                 repaired = true;
@@ -126,7 +126,8 @@ async fn forward(world: &World, knowledge: &Knowledge, question: &Question) -> R
     }
 }
 
-async fn reaches(knowledge: &Knowledge, tenant: &TenantId, required: Generation) -> bool {
+async fn reaches(knowledge: &Knowledge, tenant: &TenantId, required: Generation, is_leaving: bool) -> bool {
     knowledge.reach(tenant, required, PLACEMENT).await
-        || (knowledge.view().leaving(tenant).is_some() && knowledge.reach(tenant, required, ARRIVAL).await)
+        || ((is_leaving || knowledge.view().leaving(tenant).is_some())
+            && knowledge.reach(tenant, required, ARRIVAL).await)
 }

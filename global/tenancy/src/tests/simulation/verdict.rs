@@ -19,7 +19,7 @@ pub fn of(world: &World) -> Result<(), String> {
     }
     let table = world.desk.lock().table();
     table.validate().map_err(|error| error.to_string())?;
-    if world.fault == Fault::Requests {
+    if matches!(world.fault, Fault::Requests | Fault::Leaders) {
         nobody_is_turned_away(world, &seen)?;
     }
     Ok(())
