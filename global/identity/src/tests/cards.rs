@@ -44,7 +44,7 @@ async fn a_key_of_a_tenant_gets_a_card_and_others_do_not() -> Done {
     let card = read(&identity, &lines[0])?;
     assert_eq!((card.key, lines[0].key, card.claims.tid), (id, id, Some(tenant("acme"))));
     assert_eq!((card.claims.scp.as_str(), card.claims.org.as_deref()), ("sql:read", Some("acme-corp")));
-    assert_eq!(card.dig, ApiKey::parse(&secret).unwrap().digest());
+    assert!(ApiKey::parse(&secret).unwrap().is_of(&card.dig));
     // It is not a token, anywhere.
     assert!(verified(&identity, contracts::claims::AUDIENCE_CELL, &lines[0].card).is_err());
     assert!(verified(&identity, contracts::claims::AUDIENCE_GLOBAL, &lines[0].card).is_err());
@@ -133,6 +133,6 @@ async fn an_old_key_gets_its_card_with_its_next_use() -> Done {
     assert!(cards(&identity, 0).await?.is_empty());
     tokens::by_client(&identity, &ada.id.to_string(), &secret, in_tenant("acme"), HERE).await?;
     let card = read(&identity, &cards(&identity, 0).await?.pop().unwrap())?;
-    assert_eq!(card.dig, ApiKey::parse(&secret).unwrap().digest());
+    assert!(ApiKey::parse(&secret).unwrap().is_of(&card.dig));
     Ok(())
 }
