@@ -64,6 +64,7 @@ fn over(over: Over) -> Row {
 /// The row of a refusal. gRPC: 3 invalid, 4 deadline, 5 not found, 7 denied, 8 exhausted,
 /// 13 internal, 14 unavailable, 16 unauthenticated.
 pub fn row_of(refusal: Refusal) -> Row {
+    // length: a table, one row for each refusal.
     use Refusal::*;
     match refusal {
         NoHost => row(400, 3, "router/no-host", "No host", "The request names no host."),

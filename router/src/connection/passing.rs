@@ -1,7 +1,7 @@
 //! TLS that ends in a cell's own door goes through as it comes (docs/adr/0024-names-that-are-passed-on.md): whose it is
 //! is read from its first bytes, and neither a key nor a byte of what is said is the router's.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -106,7 +106,7 @@ impl Passing {
 
     async fn pass(self, client: Stream, said: Vec<u8>, way: Way, from: Option<SocketAddr>) {
         let metrics = &self.shared.knowledge.metrics;
-        let place = from.map(|from| self.addresses.enter(IpAddr::from(from.ip())));
+        let place = from.map(|from| self.addresses.enter(from.ip()));
         if matches!(place, Some(None)) {
             metrics.breach("address");
             return;

@@ -6,15 +6,18 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use contracts::routing::{CellEndpoint, Change, FeedLine, Route, Table};
+use contracts::seal::Unsealed;
 use contracts::{CellId, Generation, TenantId, TierId};
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{Signer as _, SigningKey};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::certs::Authority;
 use crate::peer::{self, Peer};
-use crate::tokens::{jwks, seal, signing_key};
+use crate::tokens::{jwks, signing_key};
 
 pub struct Site {
     pub authority: Arc<Authority>,
@@ -85,6 +88,14 @@ pub fn route(tenant: &str, cell: &str, generation: u64) -> Route {
         hosts: vec![format!("{tenant}.localhost")],
         tier: TierId::default(),
     }
+}
+
+/// What seals lines of the routing feed.
+fn seal(lines: &[String], kid: &str, key: &SigningKey) -> String {
+    let mut unsealed = Unsealed::default();
+    lines.iter().for_each(|line| unsealed.add(format!("{line}\n").as_bytes()));
+    let signature = URL_SAFE_NO_PAD.encode(key.sign(&unsealed.statement()).to_bytes());
+    serde_json::to_string(&FeedLine::Seal { kid: kid.into(), signature }).unwrap()
 }
 
 impl Site {

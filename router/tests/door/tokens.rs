@@ -6,8 +6,6 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use contracts::TenantId;
 use contracts::claims::{AUDIENCE_CELL, Claims, ISSUER};
-use contracts::routing::FeedLine;
-use contracts::seal::Unsealed;
 use ed25519_dalek::{Signer, SigningKey};
 
 pub fn now() -> i64 {
@@ -51,14 +49,6 @@ pub fn sign(claims: &impl serde::Serialize, kid: &str, key: &SigningKey) -> Stri
     let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(serde_json::to_string(claims).unwrap()));
     let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).to_bytes());
     format!("{signed}.{signature}")
-}
-
-/// What seals lines of the routing feed.
-pub fn seal(lines: &[String], kid: &str, key: &SigningKey) -> String {
-    let mut unsealed = Unsealed::default();
-    lines.iter().for_each(|line| unsealed.add(format!("{line}\n").as_bytes()));
-    let signature = URL_SAFE_NO_PAD.encode(key.sign(&unsealed.statement()).to_bytes());
-    serde_json::to_string(&FeedLine::Seal { kid: kid.into(), signature }).unwrap()
 }
 
 pub fn token(tenant: &str) -> String {

@@ -161,6 +161,7 @@ fn of_acme(world: &World, parameter: &str) -> Option<String> {
         "sid" => uuid::Uuid::now_v7().to_string(),
         "host" => "data.example.org".to_owned(),
         "tier" => "standard".to_owned(),
+        "group" => "east-1".to_owned(),
         _ => return None,
     })
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::plane::{self, next};
 use super::wire::{self, Connection, ask, say};
-use super::world::{Fault, PLANES, World};
+use super::world::{Fault, PLANES, World, rest};
 use crate::leading::Request;
 
 const GIVE: Duration = Duration::from_secs(3);
@@ -222,7 +222,7 @@ fn fenced(required: Generation) -> String {
 async fn until(patience: Duration, holds: impl Fn() -> bool) -> bool {
     let waited = tokio::time::timeout(patience, async {
         while !holds() {
-            tokio::time::sleep(LOOK).await;
+            rest(LOOK).await;
         }
     });
     waited.await.is_ok()

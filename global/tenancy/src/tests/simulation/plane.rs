@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::cell;
 use super::wire::{self, Connection, ask, hear, say};
-use super::world::{Fault, World};
+use super::world::{Fault, World, rest};
 use crate::domain::moving::Step;
 use crate::error::Error;
 use crate::leading::{Cells, Journal, Refused, Request, to_the_end};
@@ -65,7 +65,7 @@ async fn lead(world: Arc<World>, term: u64) {
                 led.borrow_mut().remove(&id);
             });
         }
-        tokio::time::sleep(LOOK).await;
+        rest(LOOK).await;
     }
 }
 
@@ -165,7 +165,7 @@ async fn more(world: &World, read: u64) -> u64 {
             if head > read {
                 return head;
             }
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            rest(Duration::from_millis(2)).await;
         }
     });
     waited.await.unwrap_or(read)

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::cell::{self, Answer};
 use super::plane::{self, next};
 use super::wire::{self, Connection, NoAnswer, ask, say};
-use super::world::{PLANES, World};
+use super::world::{PLANES, World, rest};
 
 const PLACEMENT: Duration = Duration::from_millis(500);
 const ARRIVAL: Duration = Duration::from_secs(15);
@@ -57,10 +57,10 @@ pub async fn live(world: Arc<World>, folder: PathBuf) -> turmoil::Result {
 async fn follow(world: Arc<World>, knowledge: Arc<Knowledge>, keys: Keys) {
     loop {
         let since = knowledge.view().version();
-        if let Ok(connection) = wire::open(world.one_of(&PLANES), &plane::Question::Routing { since }).await {
-            if let Err(reason) = read(&knowledge, &keys, connection).await {
-                world.note(format_args!("a router refuses what it hears: {reason}"));
-            }
+        if let Ok(connection) = wire::open(world.one_of(&PLANES), &plane::Question::Routing { since }).await
+            && let Err(reason) = read(&knowledge, &keys, connection).await
+        {
+            world.note(format_args!("a router refuses what it hears: {reason}"));
         }
         world.takes(100).await;
     }
@@ -119,7 +119,7 @@ async fn forward(world: &World, knowledge: &Knowledge, question: &Question) -> R
                     return Reply::Broken;
                 }
                 let look = Duration::from_millis(50 + world.below(10));
-                tokio::time::sleep(look).await;
+                rest(look).await;
                 waited += look;
             }
         }

@@ -10,6 +10,7 @@ use kit::placements::Known;
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use tokio::time::{Instant, sleep_until};
 
 use super::desk::Desk;
 
@@ -92,6 +93,11 @@ pub struct World {
     pub over: AtomicBool,
 }
 
+/// Passes virtual time.
+pub async fn rest(time: Duration) {
+    sleep_until(Instant::now() + time).await;
+}
+
 pub fn cell(name: &str) -> CellId {
     CellId::new(name).expect("a cell")
 }
@@ -143,8 +149,7 @@ impl World {
 
     /// Takes up to `most` milliseconds.
     pub async fn takes(&self, most: u64) {
-        let pause = self.below(most + 1);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
+        rest(Duration::from_millis(self.below(most + 1))).await;
     }
 
     pub fn set_elapsed(&self, elapsed: Duration) {
