@@ -98,7 +98,8 @@ impl Passing {
             return None;
         }
         let view = knowledge.view();
-        let Seat { tenant, cell, generation, .. } = view.by_host(&host)?;
+        let seat = view.by_host(&host).filter(|seat| rules.serve(seat.tenant, &view));
+        let Seat { tenant, cell, generation, .. } = seat?;
         let entrance = knowledge.names().entrance(view.door(cell)?, 0, |_| false)?;
         let (tenant, cell) = (contracts::TenantId::new(tenant).ok()?, cell.clone());
         Some(Way { host, tenant, cell, generation: generation.0, address: entrance.address })

@@ -181,10 +181,15 @@ pub fn decide(facts: Facts<'_>, known: Known<'_>) -> Result<Destination, Refusal
     }
 }
 
-/// Whether this router's group serves the tenant.
 fn served(seat: &Seat<'_>, known: Known<'_>) -> Result<(), Refusal> {
-    let is_other = known.rules.group.as_ref().is_some_and(|group| !known.view.groups().serve(group, seat.tenant));
-    if is_other { Err(Refusal::OtherGroup) } else { Ok(()) }
+    if known.rules.serve(seat.tenant, known.view) { Ok(()) } else { Err(Refusal::OtherGroup) }
+}
+
+impl Rules {
+    /// Whether this router's group serves the tenant.
+    pub fn serve(&self, tenant: &str, view: &View) -> bool {
+        self.group.as_ref().is_none_or(|group| view.groups().serve(group, tenant))
+    }
 }
 
 /// A host that claims to name a tenant, or any name without a token to place it by.

@@ -18,8 +18,8 @@ use testkit::{Case, Suite};
 
 use crate::world::World;
 
-/// Moves of one case; `CYTO_MOVES` says otherwise.
-const MOVES: u64 = 512;
+/// Moves of one case, of which there are four; `CYTO_MOVES` says otherwise.
+const MOVES: u64 = 256;
 
 fn moves() -> anyhow::Result<u64> {
     Ok(std::env::var("CYTO_MOVES").ok().map(|text| text.parse()).transpose()?.unwrap_or(MOVES))
@@ -29,6 +29,8 @@ fn main() -> ExitCode {
     let cases: Vec<Case<World>> = vec![
         Case { name: "moves::while_everybody_is_well", run: |world| Box::pin(well(world)) },
         Case { name: "moves::while_processes_die_and_stand_still", run: |world| Box::pin(in_trouble(world)) },
+        Case { name: "moves::while_processes_die_and_stand_still_2", run: |world| Box::pin(in_trouble(world)) },
+        Case { name: "moves::while_processes_die_and_stand_still_3", run: |world| Box::pin(in_trouble(world)) },
     ];
     Suite::new(cases).run(world::World::start, world::World::stop)
 }

@@ -15,7 +15,7 @@ use crate::client::{self, Told};
 use crate::world::{CELLS, Mobile, World};
 
 /// Tenants that are moved at the same time.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 4;
 /// Of one tenant: what it has grows with every commit, and is copied each time.
 const MOVES_OF_ONE: u64 = 8;
 /// A whole move, whoever has to be started again for it.
