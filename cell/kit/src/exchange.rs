@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Request, Response};
+use contracts::Generation;
+use contracts::headers::GENERATION_REQUIRED;
+use http::{HeaderMap, Request, Response};
 
 use crate::Scope;
 use crate::peers::PeerHttp;
@@ -52,4 +54,9 @@ pub async fn answered(request: reqwest::RequestBuilder) -> Result<Response<Bytes
     let mut answer = Response::new(body);
     (*answer.status_mut(), *answer.headers_mut()) = (status, headers);
     Ok(answer)
+}
+
+/// The generation that a peer's 421 asks for, if it names one.
+pub fn generation_required(answer: &HeaderMap) -> Option<Generation> {
+    answer.get(GENERATION_REQUIRED)?.to_str().ok()?.parse().ok()
 }

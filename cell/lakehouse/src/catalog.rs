@@ -9,7 +9,7 @@ use http::{Method, Request, Response, StatusCode};
 use iceberg::spec::{Schema, TableMetadata};
 use iceberg::{TableRequirement, TableUpdate};
 use kit::Scope;
-use kit::exchange::{Exchange, ExchangeError, answered};
+use kit::exchange::{Exchange, ExchangeError, answered, generation_required};
 use kit::peers::PeerHttp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -331,8 +331,7 @@ fn committed(answer: Answer) -> Result<Response<Bytes>> {
 fn refusal(answer: &Response<Bytes>) -> Error {
     let status = answer.status();
     if status == StatusCode::MISDIRECTED_REQUEST {
-        let required = answer.headers().get(contracts::headers::GENERATION_REQUIRED);
-        return Error::Misdirected(required.and_then(|value| value.to_str().ok()?.parse().ok()));
+        return Error::Misdirected(generation_required(answer.headers()));
     }
     let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
     let message = body

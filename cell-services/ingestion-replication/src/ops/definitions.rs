@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use contracts::TenantId;
-use contracts::headers::GENERATION_REQUIRED;
 use http::{Request, StatusCode};
 use kit::Scope;
-use kit::exchange::{Exchange, ExchangeError};
+use kit::exchange::{Exchange, ExchangeError, generation_required};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -84,9 +83,7 @@ impl Definitions {
             StatusCode::NOT_FOUND => return Ok(None),
             // While its tenant leaves the cell, what is left of its rows is taken at the generation that is named here.
             StatusCode::MISDIRECTED_REQUEST => {
-                let required = answer.headers().get(GENERATION_REQUIRED);
-                let required = required.and_then(|value| value.to_str().ok()?.parse().ok());
-                return Err(Error::StreamingMisdirected(required));
+                return Err(Error::StreamingMisdirected(generation_required(answer.headers())));
             }
             status if !status.is_success() => return Err(Error::StreamingRefused(status.as_u16())),
             _ => {}
@@ -102,6 +99,7 @@ impl Definitions {
 mod tests {
     use async_trait::async_trait;
     use contracts::Generation;
+    use contracts::headers::GENERATION_REQUIRED;
     use http::Response;
     use kit::Fault as _;
 

@@ -45,10 +45,7 @@ impl Answers {
 
     /// Milliseconds of the good ones.
     pub fn quantile(&self, q: f64) -> f64 {
-        let mut sorted = self.good.clone();
-        sorted.sort_by(f64::total_cmp);
-        let at = ((sorted.len() as f64 * q) as usize).min(sorted.len().saturating_sub(1));
-        sorted.get(at).copied().unwrap_or(f64::INFINITY)
+        testkit::quantile(&self.good, q)
     }
 
     fn take(&mut self, told: Told, took: Duration) {

@@ -22,7 +22,6 @@ const DATASET_EVERY: u64 = 8;
 /// What a client was told.
 #[derive(Debug, Default, Clone)]
 pub struct Told {
-    pub tenant: String,
     /// Batches that were acknowledged, by number.
     pub pushed: Vec<u64>,
     /// Those of which nobody knows.
@@ -38,7 +37,7 @@ pub struct Told {
 /// Until it is told to stop.
 pub async fn live(mobile: Mobile, enough: Arc<AtomicBool>) -> anyhow::Result<Told> {
     let Mobile { tenant, stream } = mobile;
-    let mut told = Told { tenant: tenant.id.clone(), ..Told::default() };
+    let mut told = Told::default();
     let mut made: Option<String> = None;
     let mut rest = tokio::time::interval(REST);
     for batch in 0.. {

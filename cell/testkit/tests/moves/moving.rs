@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use futures::future::try_join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{Admin, within};
+use testkit::{Admin, quantile, within};
 
 use crate::client::{self, Told};
 use crate::world::{CELLS, Mobile, World};
@@ -124,11 +124,4 @@ impl Outcome {
         );
         self.failures.iter().for_each(|(what, count)| println!("      {count} times {what}"));
     }
-}
-
-fn quantile(of: &[f64], q: f64) -> f64 {
-    let mut sorted = of.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let at = ((sorted.len() as f64 * q) as usize).min(sorted.len().saturating_sub(1));
-    sorted.get(at).copied().unwrap_or(f64::NAN)
 }

@@ -23,7 +23,7 @@ pub async fn of(outcome: &Outcome) -> anyhow::Result<()> {
         );
         every_row_is_there_once(mobile, told).await?;
         let chain = mobile.tenant.get("/api/v1/audit/verify").await?;
-        ensure!(chain["intact"] == true, "{}: {chain}", told.tenant);
+        ensure!(chain["intact"] == true, "{}: {chain}", mobile.tenant.id);
     }
     Ok(())
 }
@@ -36,16 +36,16 @@ async fn every_row_is_there_once(mobile: &Mobile, told: &Told) -> anyhow::Result
     };
     let rows = i64::try_from(told.pushed.len() as u64 * BATCH)?;
     let counted = format!("select count(*) from streams.orders{known}");
-    within(PATIENCE, &format!("the rows of {} are committed", told.tenant), || async {
+    within(PATIENCE, &format!("the rows of {} are committed", mobile.tenant.id), || async {
         let there = rows::number(&mobile.tenant, &counted).await?;
         ensure!(there >= rows, "{there} of {rows}");
         Ok(())
     })
     .await?;
     let there = rows::number(&mobile.tenant, &counted).await?;
-    ensure!(there == rows, "{}: {rows} rows were acknowledged, {there} are there", told.tenant);
+    ensure!(there == rows, "{}: {rows} rows were acknowledged, {there} are there", mobile.tenant.id);
     let twice = "select count(*) from (select id from streams.orders group by id having count(*) > 1)";
     let twice = rows::number(&mobile.tenant, twice).await?;
-    ensure!(twice == 0, "{}: {twice} rows are there more than once", told.tenant);
+    ensure!(twice == 0, "{}: {twice} rows are there more than once", mobile.tenant.id);
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::ops::moves;
 use crate::store;
 use crate::store::moves::Move;
 
-/// What a leader needs of tenancy's database. Refused once another process is the writer.
+/// What a leader needs of tenancy's database. A step is refused once another process is the writer.
 #[async_trait]
 pub trait Journal: Send + Sync {
     async fn read(&self, id: Uuid) -> Result<Move, Error>;

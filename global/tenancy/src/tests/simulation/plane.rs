@@ -129,13 +129,15 @@ impl Cells for Office {
             self.world.strike();
             match self.world.below(8) {
                 0 => return Err(Refused("not heard".to_owned())),
-                1 => tokio::task::spawn_local(heard_again(Arc::clone(&self.world), host.to_owned(), question.clone())),
+                1 => {
+                    tokio::task::spawn_local(heard_again(Arc::clone(&self.world), host.to_owned(), question.clone()));
+                }
                 2 => {
                     let _ = ask::<Result<u64, String>>(host, &question, PATIENCE).await;
                     return Err(Refused("no answer".to_owned()));
                 }
-                _ => tokio::task::spawn_local(async {}),
-            };
+                _ => {}
+            }
         }
         let answer = ask::<Result<u64, String>>(host, &question, PATIENCE).await;
         answer.map_err(|none| Refused(format!("{none:?}")))?.map_err(Refused)
