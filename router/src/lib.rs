@@ -32,3 +32,4 @@ pub mod table;
 pub mod target;
 pub mod tls;
 pub mod token;
+pub mod websocket;

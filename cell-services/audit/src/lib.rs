@@ -34,7 +34,7 @@ impl Service for Audit {
     }
 
     fn tenant_tables(&self) -> &'static [TenantTable] {
-        const { &[TenantTable::kept("audit_entry"), TenantTable::rows("audit_chain")] }
+        const { &[TenantTable::kept("audit_entry", "seq"), TenantTable::rows("audit_chain")] }
     }
 
     fn openapi(&self) -> utoipa::openapi::OpenApi {

@@ -12,16 +12,30 @@ use crate::error::Error;
 
 /// Locks the tenant's chain until the end of the transaction and returns its head.
 pub async fn lock_head(tx: &mut Tx, tenant: &TenantId) -> Result<(u64, Hash), Error> {
-    sqlx::query("insert into audit_chain (tenant_id, seq, hash) values ($1, 0, $2) on conflict do nothing")
-        .bind(tenant.as_str())
-        .bind(GENESIS.as_slice())
-        .execute(&mut **tx)
-        .await?;
+    if let Some(head) = held_head(tx, tenant).await? {
+        return Ok(head);
+    }
+    // Entries stay where their tenant was, and it may come back without its head.
+    sqlx::query(
+        "insert into audit_chain (tenant_id, seq, hash)
+         select $1, coalesce(max(seq), 0),
+                coalesce((select hash from audit_entry where tenant_id = $1 order by seq desc limit 1), $2)
+         from audit_entry where tenant_id = $1
+         on conflict do nothing",
+    )
+    .bind(tenant.as_str())
+    .bind(GENESIS.as_slice())
+    .execute(&mut **tx)
+    .await?;
+    held_head(tx, tenant).await?.ok_or_else(|| Error::Stored("a chain without a head".into()))
+}
+
+async fn held_head(tx: &mut Tx, tenant: &TenantId) -> Result<Option<(u64, Hash)>, Error> {
     let row = sqlx::query("select seq, hash from audit_chain where tenant_id = $1 for update")
         .bind(tenant.as_str())
-        .fetch_one(&mut **tx)
+        .fetch_optional(&mut **tx)
         .await?;
-    head_of(&row)
+    row.as_ref().map(head_of).transpose()
 }
 
 fn head_of(row: &PgRow) -> Result<(u64, Hash), Error> {

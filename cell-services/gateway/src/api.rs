@@ -29,7 +29,7 @@ use crate::error::Error;
 use crate::events::{Call, Recorder};
 use crate::limits::{Leave, Left, Limits, RefusalSampler};
 use crate::openapi::Documents;
-use crate::proxy;
+use crate::{proxy, socket};
 
 /// What every request needs.
 pub struct Entry {
@@ -177,7 +177,11 @@ impl Entry {
             Err(error) => problem(error),
             Ok(Target::Me) => Json(self.me(scope)).into_response(),
             Ok(Target::Documents) => self.documents.answer(&self.peers, scope).await,
-            Ok(Target::Service(service)) => self.forward(service, scope, request, leave).await.unwrap_or_else(problem),
+            Ok(Target::Service(service)) => {
+                let (request, socket) = socket::asked_for(request).await;
+                let answer = self.forward(service, scope, request, leave).await.unwrap_or_else(problem);
+                socket.map_or(answer, |socket| socket::accept(socket, answer))
+            }
         }
     }
 

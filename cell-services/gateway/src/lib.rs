@@ -12,6 +12,7 @@ mod events;
 mod limits;
 mod openapi;
 mod proxy;
+mod socket;
 #[cfg(test)]
 mod tests;
 

@@ -34,7 +34,8 @@ use crate::ops::definitions::Definitions;
 use crate::ops::log::Topic;
 use crate::ops::record::Ledger;
 use crate::ops::tables::Tables;
-use crate::ops::{Counters, Generations, Sink, Wanted, run};
+use crate::ops::wanted::{Wanted, wishes};
+use crate::ops::{Counters, Generations, Sink, run};
 
 /// Seconds.
 const COMMIT_BUCKETS: [f64; 9] = [0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0];
@@ -77,11 +78,11 @@ impl Service for IngestionReplication {
         context.relay(bus.clone())?;
         context.relay(control.clone())?;
         let consumer = bus.consumer(STREAMING_RECORD_ACCEPTED, PURPOSE)?;
-        let wanted = Wanted::default();
-        context.settling.add(wanted.clone());
+        let (ask, wishes) = wishes();
+        let lag = Arc::new(bus.lag_meter(STREAMING_RECORD_ACCEPTED, PURPOSE)?);
+        context.settling.add(Wanted { ask, meter: Arc::clone(&lag) });
         context.settling.add(bus.clone());
         context.settling.add(control.clone());
-        let lag = Arc::new(bus.lag_meter(STREAMING_RECORD_ACCEPTED, PURPOSE)?);
         jobs::measure_lag(&context.tasks, &context.metrics, &lag);
         let lineage_seconds = settings.lineage_seconds;
         let sink = Arc::new(Sink {
@@ -93,12 +94,11 @@ impl Service for IngestionReplication {
             tables: Tables::default(),
             generations: Generations::new(Arc::clone(&context.placements)),
             settings,
-            wanted,
             counters: counters(&context.metrics),
             tracer: context.tracer.clone(),
         });
         events::follow_streams(&context.tasks, &control, Arc::clone(&sink), database.clone())?;
-        let running = run::run(sink, context.tasks.stopping());
+        let running = run::run(sink, wishes, context.tasks.stopping());
         context.tasks.spawn("sink", Policy::EndProcess, async move { Ok(running.await?) });
         Ok(Surface { http: api::router(api::Handlers { database, lag }), flight: None })
     }

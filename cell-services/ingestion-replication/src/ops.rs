@@ -2,12 +2,15 @@
 
 pub mod commit;
 pub mod definitions;
+mod into_table;
+mod letters;
 pub mod log;
+mod patience;
 pub mod record;
 pub mod run;
 pub mod sinks;
 pub mod tables;
-mod wanted;
+pub mod wanted;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +27,6 @@ use crate::ops::definitions::Definitions;
 use crate::ops::log::Log;
 use crate::ops::record::Journal;
 use crate::ops::tables::Tables;
-pub use crate::ops::wanted::Wanted;
 
 /// What the sink works with. What may be lost or late lies behind a trait or a client, so that the
 /// whole of it can be simulated.
@@ -37,7 +39,6 @@ pub struct Sink {
     pub tables: Tables,
     pub generations: Generations,
     pub settings: Settings,
-    pub wanted: Wanted,
     pub counters: Counters,
     pub tracer: Tracer,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, Path, RawQuery, State};
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use contracts::services::{GLOBAL, TENANT_MOVE, named_by, spiffe_id};
@@ -132,9 +132,10 @@ async fn clean(State(mover): State<Arc<Mover>>, Led(tenant): Led, Query(at): Que
 async fn copy(
     State(mover): State<Arc<Mover>>,
     Led(tenant): Led,
+    Query(at): Query<At>,
     Json(from): Json<Origin>,
 ) -> Result<Json<Copied>, Problem> {
-    Ok(Json(mover.copy(&tenant, &from).await?))
+    Ok(Json(mover.copy(&tenant, &from, Generation(at.generation)).await?))
 }
 
 async fn carry(
@@ -172,6 +173,8 @@ async fn rows(
     State(mover): State<Arc<Mover>>,
     Taken(tenant): Taken,
     Path((_, service)): Path<(String, String)>,
+    RawQuery(wanted): RawQuery,
 ) -> Result<Response, Problem> {
-    Ok(Response::new(Body::from_stream(mover.rows(&tenant, &service).await?.bytes_stream())))
+    let rows = mover.rows(&tenant, &service, &wanted.unwrap_or_default()).await?;
+    Ok(Response::new(Body::from_stream(rows.bytes_stream())))
 }

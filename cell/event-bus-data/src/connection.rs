@@ -27,7 +27,7 @@ pub struct DataBus {
     pub(crate) groups: Groups,
 }
 
-/// Every group that has a member here, by event and purpose; its meter once it has been asked for.
+/// Every group that stores events here, by event and purpose; its meter once it has been asked for.
 type Groups = Arc<Mutex<BTreeMap<(String, String), Option<Arc<LagMeter>>>>>;
 
 /// A record, and with it a batch, is given up after this long without an acknowledgement.
@@ -59,7 +59,6 @@ impl DataBus {
     /// A member of group `<service>.<purpose>` on a declared event's topic.
     pub fn consumer(&self, event: &str, purpose: &str) -> Result<DataConsumer, BusError> {
         let event = declared(event)?;
-        self.groups.lock().entry((event.name.to_owned(), purpose.to_owned())).or_default();
         DataConsumer::new(
             &client_config(&self.endpoint, self.service),
             event.name,
@@ -67,12 +66,15 @@ impl DataBus {
         )
     }
 
-    /// The same for a service that stores the events.
+    /// The same for a service that stores the events. It is waited for when a tenant leaves; whoever reads in another way
+    /// says itself when it is done (`kit::moving::Settles`).
     pub fn events<P>(&self, event: &str, purpose: &str) -> Result<EventConsumer<P>, BusError>
     where
         P: DeserializeOwned + Send + Sync + 'static,
     {
-        Ok(EventConsumer::new(self.clone(), self.consumer(event, purpose)?))
+        let consumer = self.consumer(event, purpose)?;
+        self.groups.lock().entry((event.to_owned(), purpose.to_owned())).or_default();
+        Ok(EventConsumer::new(self.clone(), consumer))
     }
 
     /// How far group `<service>.<purpose>` is behind on a declared event's topic.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use contracts::{TenantId, events};
+use contracts::TenantId;
 use kit::moving::{Round, Settles, Unsettled};
 
 use crate::{BusError, DataBus, LagMeter};
@@ -18,10 +18,10 @@ impl Settles for DataBus {
     }
 
     /// Others' events are waited for too: they stand between the tenant's.
-    async fn settle(&self, _tenant: &TenantId, round: Round) -> Result<(), Unsettled> {
-        for meter in self.meters(round)? {
-            let ends = meter.ends().await?;
-            while !meter.has_passed(&ends).await? {
+    async fn settle(&self, _tenant: &TenantId, _: Round) -> Result<(), Unsettled> {
+        for meter in self.meters()? {
+            let open = meter.open().await?;
+            while !meter.has_passed(&open).await? {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         }
@@ -30,12 +30,10 @@ impl Settles for DataBus {
 }
 
 impl DataBus {
-    /// Of every group that may have something left. Each is made once: a meter has a connection of its own.
-    fn meters(&self, round: Round) -> Result<Vec<Arc<LagMeter>>, BusError> {
+    /// Of every group that stores events. Each is made once: a meter has a connection of its own.
+    fn meters(&self) -> Result<Vec<Arc<LagMeter>>, BusError> {
         let mut groups = self.groups.lock();
-        let may_have = |event: &str| round == Round::First || !events::is_of_requests_only(event);
-        let all = groups.iter_mut().filter(|((event, _), _)| may_have(event));
-        let all = all.map(|((event, purpose), meter)| match meter {
+        let all = groups.iter_mut().map(|((event, purpose), meter)| match meter {
             Some(meter) => Ok(Arc::clone(meter)),
             None => Ok(Arc::clone(meter.insert(Arc::new(self.lag_meter(event, purpose)?)))),
         });

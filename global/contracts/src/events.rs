@@ -65,11 +65,6 @@ pub const STREAM_CHANGED: &str = "streaming.stream.changed.v1";
 pub const SINK_COMMITTED: &str = "ingestion.sink.committed.v1";
 pub const TABLE_COMMITTED: &str = "catalog.table.committed.v1";
 
-/// Whether nothing but a tenant's own requests makes such events: once those are refused, no more come.
-pub fn is_of_requests_only(event: &str) -> bool {
-    event == STREAMING_RECORD_ACCEPTED
-}
-
 pub const EVENTS: &[EventDeclaration] = &[
     EventDeclaration {
         name: STREAMING_RECORD_ACCEPTED,

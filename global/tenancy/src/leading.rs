@@ -36,8 +36,10 @@ pub enum Request {
     Promise {
         to: CellId,
     },
+    /// `generation`: at which the tenant is in `from`.
     Copy {
         from: CellId,
+        generation: Generation,
     },
     Close,
     Fence {
@@ -238,7 +240,8 @@ impl<'a> Leader<'a> {
     async fn copy(&self) -> Result<(), Stopped> {
         self.promise().await?;
         for pass in 1.. {
-            let brought = self.ask(&self.target, Request::Copy { from: self.source.clone() }).await?;
+            let (from, generation) = (self.source.clone(), self.journal.placed_at(&self.tenant).await?);
+            let brought = self.ask(&self.target, Request::Copy { from, generation }).await?;
             if !copies_again(pass, brought) || self.now().await? != Step::Copy {
                 break;
             }

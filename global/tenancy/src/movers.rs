@@ -64,7 +64,9 @@ impl Cells for Movers {
         let brings = matches!(request, Request::Copy { .. } | Request::Carry { .. });
         let (method, what, body) = match request {
             Request::Promise { to } => (Method::PUT, "promise".to_owned(), Some(json!({ "to": to }))),
-            Request::Copy { from } => (Method::POST, "copy".to_owned(), Some(self.origin(from).await?)),
+            Request::Copy { from, generation } => {
+                (Method::POST, format!("copy?generation={generation}"), Some(self.origin(from).await?))
+            }
             Request::Close => (Method::POST, "close".to_owned(), None),
             Request::Fence { generation } => (Method::POST, format!("fence?generation={generation}"), None),
             Request::Settle { again } => (Method::POST, format!("settle?again={again}"), None),

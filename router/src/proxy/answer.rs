@@ -11,6 +11,7 @@ use pingora::proxy::Session;
 use pingora::{Error, Result};
 
 use super::exchange::Exchange;
+use crate::connection::Breach;
 use crate::decision::Refusal;
 use crate::fairness::Leave;
 use crate::problem::{Answer, Caller, answer};
@@ -90,11 +91,19 @@ pub async fn linger(session: &mut Session) {
     let _ = tokio::time::timeout(LINGER, read).await;
 }
 
+/// The client is still there: what it sent is no body.
+fn is_misframed(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    let breach = cause.and_then(|error| error.get_ref()?.downcast_ref::<Breach>());
+    breach.is_some_and(|breach| *breach == Breach::Framing)
+}
+
 /// What to tell the caller about a failure on the way; `None` when there is nobody left to tell.
 pub fn refusal_of(error: &Error) -> Option<Refusal> {
     match (error.esource(), error.etype()) {
         (_, E::HTTPStatus(413)) => Some(Refusal::BodyTooLarge),
         (Downstream, E::InvalidHTTPHeader) => Some(Refusal::BadTarget),
+        (Downstream, _) if is_misframed(error) => Some(Refusal::BadFraming),
         (Downstream, _) => None,
         (Upstream, E::ReadTimedout | E::WriteTimedout) => Some(Refusal::CellTimeout),
         (

@@ -27,6 +27,8 @@ pub struct Exchange {
     pub host: String,
     /// The caller reads gRPC statuses.
     pub grpc: bool,
+    /// The caller asks for a WebSocket.
+    pub websocket: bool,
     pub destination: Option<Destination>,
     /// Which of its cell's addresses is its own, where there are several.
     pub turn: usize,
@@ -68,6 +70,7 @@ impl Exchange {
             continued: false,
             host: String::new(),
             grpc: false,
+            websocket: false,
             destination: None,
             turn: rand::random_range(0..usize::MAX),
             entrance: None,
@@ -91,6 +94,7 @@ impl Exchange {
         self.request_id = fresh_id();
         let content_type = header.headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes);
         self.grpc = header.version == http::Version::HTTP_2 && content_type.is_some_and(is_grpc);
+        self.websocket = crate::websocket::is_asked_for(&header.method, header.version, &header.headers);
         self.host = authority(header).and_then(crate::target::host_of).unwrap_or_default();
         let traceparent = header.headers.get(contracts::headers::TRACEPARENT);
         let client: Option<TraceParent> = traceparent.and_then(|v| v.to_str().ok()).and_then(|text| text.parse().ok());

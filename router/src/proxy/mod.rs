@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use contracts::Generation;
 use contracts::headers::{GENERATION_REQUIRED, LEAVING};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -97,6 +97,11 @@ impl Misdirected {
     }
 }
 
+/// Whether no other header follows: of the informational ones, after that of a WebSocket none does.
+fn is_last(status: StatusCode) -> bool {
+    !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS
+}
+
 #[async_trait]
 impl ProxyHttp for Proxy {
     type CTX = Exchange;
@@ -112,6 +117,9 @@ impl ProxyHttp for Proxy {
         let is_chunked = session.req_header().headers.contains_key(http::header::TRANSFER_ENCODING);
         let HeaderRead { repaired, misframed } = crate::connection::header_read(is_chunked);
         exchange.open(session.req_header(), &self.shared.tracer);
+        if exchange.websocket {
+            crate::websocket::unwrap_token(&mut session.req_header_mut().headers);
+        }
         let limits = &self.shared.limits;
         session.set_read_timeout(Some(limits.stream_idle()));
         session.set_write_timeout(Some(limits.stream_idle()));
@@ -144,7 +152,8 @@ impl ProxyHttp for Proxy {
             // pingora takes any answer before the end of the body for the last one.
             session.set_keepalive(keepalive);
         }
-        if session.as_mut().is_body_done() {
+        // What comes after a WebSocket's request is its own.
+        if session.as_mut().is_body_done() && !exchange.websocket {
             crate::connection::request_read();
         }
         Ok(false)
@@ -183,7 +192,7 @@ impl ProxyHttp for Proxy {
                 return Err(Error::explain(ErrorType::ConnectRefused, "the cell is away").into_up());
             }
         }
-        Ok(Box::new(peers.peer(entrance)))
+        Ok(Box::new(if exchange.websocket { peers.tunnel(entrance) } else { peers.peer(entrance) }))
     }
 
     async fn upstream_request_filter(
@@ -192,8 +201,9 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        // The next hop speaks HTTP/2 or nothing: no request is ever written in HTTP/1 framing.
-        if request.version != http::Version::HTTP_2 {
+        // The next hop speaks HTTP/2 or nothing: no request is ever written in HTTP/1 framing, but one that has no body
+        // and ends its connection.
+        if request.version != http::Version::HTTP_2 && !exchange.websocket {
             return Err(Error::explain(ErrorType::HandshakeError, "the peer does not speak HTTP/2").into_up());
         }
         let client = session.client_addr().and_then(|address| address.as_inet()).copied();
@@ -210,7 +220,7 @@ impl ProxyHttp for Proxy {
         end: bool,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        if end {
+        if end && !exchange.websocket {
             crate::connection::request_read();
         }
         exchange.body_bytes += self.passed(body, exchange);
@@ -228,7 +238,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        if response.status.is_informational() {
+        if !is_last(response.status) {
             return Ok(());
         }
         let misdirected = Misdirected::of(response);
@@ -310,7 +320,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
-        let written = session.response_written().is_some_and(|header| !header.status.is_informational());
+        let written = session.response_written().is_some_and(|header| is_last(header.status));
         let refusal = exchange.refusal.or_else(|| answer::refusal_of(error));
         let Some(refusal) = refusal.filter(|_| !written) else {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };

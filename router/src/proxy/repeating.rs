@@ -92,6 +92,6 @@ impl Proxy {
 }
 
 fn replayable(session: &Session) -> bool {
-    let started = session.response_written().is_some_and(|header| !header.status.is_informational());
+    let started = session.response_written().is_some_and(|header| super::is_last(header.status));
     !started && !session.as_ref().retry_buffer_truncated()
 }

@@ -56,6 +56,13 @@ impl Peers {
         peer.group_key = entrance.key;
         peer
     }
+
+    /// The same for a WebSocket: a connection of its own, which ends with it.
+    pub fn tunnel(&self, entrance: &Entrance) -> HttpPeer {
+        let mut peer = self.peer(entrance);
+        peer.options.set_http_version(1, 1);
+        peer
+    }
 }
 
 fn options(limits: &Limits) -> PeerOptions {

@@ -65,6 +65,24 @@ async fn malformed_requests_never_reach_a_cell() {
     assert_eq!(raw(&site, chunked.as_bytes()).await.0, 413);
 }
 
+/// Its beginning is in the cell already, and is broken off there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_could_end_in_two_places_is_answered_so_where_it_does() {
+    let site = Site::start().await;
+    let bearer = token("acme");
+    let mut stream = TcpStream::connect(site.router().http).await.unwrap();
+    let head = format!(
+        "POST /collect HTTP/1.1\r\nHost: acme.localhost\r\nAuthorization: Bearer {bearer}\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ngood\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    until("the cell has it", async || site.shared.behaviour.requests.load(Ordering::SeqCst) > 0).await;
+    stream.write_all(b"4;x\r\nevil\r\n0\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("kept open").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("router/bad-framing"), "{answer}");
+    assert_eq!(breaches(&site, "framing").await, 1);
+}
+
 /// How often the router closed a connection for this reason.
 async fn breaches(site: &Site, reason: &str) -> u64 {
     let mark = format!("router_connection_breaches_total{{reason=\"{reason}\"}} ");

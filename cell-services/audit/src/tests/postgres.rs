@@ -123,3 +123,17 @@ async fn filters_narrow_and_reading_needs_its_scope() -> Result<()> {
     assert_eq!(refused.kind(), Kind::Forbidden);
     Ok(())
 }
+
+/// Its entries stayed when it left, and its head went with it.
+#[tokio::test]
+async fn a_tenant_that_comes_back_without_its_head_goes_on_after_its_last_entry() -> Result<()> {
+    let database = database().await?;
+    record(&database, "acme", &["/1", "/2"]).await?;
+    let mut tx = database.begin_system().await?;
+    sqlx::query("delete from audit_chain").execute(&mut *tx).await?;
+    tx.commit().await?;
+    record(&database, "acme", &["/3"]).await?;
+    let walk = ops::verify(&database, &testkit::scope("acme")?).await?;
+    assert_eq!((walk.entries, walk.broken_at), (3, None));
+    Ok(())
+}

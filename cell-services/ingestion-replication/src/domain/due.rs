@@ -15,8 +15,6 @@ pub struct Waiting {
     pub quiet: bool,
     /// Since the commit before.
     pub since_commit: Duration,
-    /// Somebody waits for what is on the topic: a tenant that is leaving.
-    pub wanted: bool,
 }
 
 impl Waiting {
@@ -24,10 +22,14 @@ impl Waiting {
     /// nor more commits than the round's age would.
     pub fn is_due(&self, settings: &Settings) -> bool {
         let interval = Duration::from_millis(settings.commit_millis);
-        let full = self.rows >= settings.commit_rows || self.bytes >= settings.commit_bytes;
         let pause = self.quiet && (self.rows >= settings.quiet_rows || self.since_commit >= interval);
-        full || self.age >= interval || pause || self.wanted
+        is_full(self.rows, self.bytes, settings) || self.age >= interval || pause
     }
+}
+
+/// No more is read before it is committed.
+pub fn is_full(rows: usize, bytes: usize, settings: &Settings) -> bool {
+    rows >= settings.commit_rows || bytes >= settings.commit_bytes
 }
 
 #[cfg(test)]
@@ -40,13 +42,7 @@ mod tests {
         age: Duration::from_millis(10),
         quiet: false,
         since_commit: Duration::from_millis(500),
-        wanted: false,
     };
-
-    #[test]
-    fn rows_that_somebody_waits_for_are_due() {
-        assert!(Waiting { wanted: true, ..FRESH }.is_due(&Settings::default()));
-    }
 
     #[test]
     fn rows_that_still_come_wait_for_the_others() {

@@ -1,6 +1,6 @@
 //! What was read since the last commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::{Generation, TenantId, TraceParent};
 use uuid::Uuid;
@@ -9,6 +9,10 @@ use super::Place;
 
 /// Traces that one commit is linked to; of more, the first ones.
 const TRACES: usize = 16;
+
+/// A stream, as a record names it. By tenant too: a row with a stranger's label must not decide for the others of its
+/// stream.
+pub type Key = (TenantId, Uuid);
 
 /// Rows of one stream, in reading order: one buffer of JSON lines, and where each came from.
 #[derive(Debug, Clone)]
@@ -146,8 +150,7 @@ pub struct Round {
     epoch: u64,
     /// Next offset to read by partition: the group's hint once everything below is dealt with.
     next: BTreeMap<i32, i64>,
-    /// By tenant too: a row with a stranger's label must not decide for the others of its stream.
-    pub streams: BTreeMap<(TenantId, Uuid), StreamRows>,
+    pub streams: BTreeMap<Key, StreamRows>,
     pub poison: Vec<Poison>,
     pub rows: usize,
     pub bytes: usize,
@@ -214,6 +217,35 @@ impl Round {
         self.poison.push(poison);
     }
 
+    /// The rows of one stream, to be committed: of the tenants in `first` before all others, and of nobody whose rows are
+    /// `under_way`, because older rows enter a table before newer ones. `None`: none may be taken now.
+    pub fn take_rows(
+        &mut self,
+        first: impl Fn(&TenantId) -> bool,
+        others_too: bool,
+        under_way: &BTreeSet<Key>,
+    ) -> Option<(Key, StreamRows)> {
+        let free = |(key, _): &(&Key, &StreamRows)| !under_way.contains(*key);
+        let wanted = self.streams.iter().filter(free).find(|((tenant, _), _)| first(tenant));
+        let found = wanted.or_else(|| self.streams.iter().filter(|_| others_too).find(free));
+        let key = found.map(|(key, _)| key.clone())?;
+        let rows = self.streams.remove(&key)?;
+        self.rows -= rows.len();
+        self.bytes -= rows.bytes.len() - rows.len();
+        Some((key, rows))
+    }
+
+    /// What is no row of any table, to be given up.
+    pub fn take_poison(&mut self) -> Vec<Poison> {
+        let poison = std::mem::take(&mut self.poison);
+        self.bytes -= poison.iter().map(|poison| poison.payload.len()).sum::<usize>();
+        poison
+    }
+
+    pub fn has_rows_of(&self, tenant: &TenantId) -> bool {
+        self.streams.keys().any(|(of, _)| of == tenant)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.streams.is_empty() && self.poison.is_empty()
     }
@@ -222,16 +254,11 @@ impl Round {
         self.epoch
     }
 
-    /// The group's hint: valid only after every row and poison of the round is dealt with.
-    pub fn hint(&self) -> &BTreeMap<i32, i64> {
+    /// How far was read, by partition. It is the group's hint once every row and poison of the round is dealt with.
+    pub fn next(&self) -> &BTreeMap<i32, i64> {
         &self.next
     }
 
-    /// After the round is dealt with: empty, at the same place.
-    pub fn done(&mut self) {
-        let (epoch, next) = (self.epoch, std::mem::take(&mut self.next));
-        *self = Round { epoch, next, ..Round::default() };
-    }
 }
 
 #[cfg(test)]
@@ -258,10 +285,10 @@ mod tests {
         assert_eq!(round.see(1, place(5)), Seen::New);
         round.take(of("acme", 1), place(5), b"{}", None);
         assert_eq!(round.see(1, place(5)), Seen::Repeat);
-        assert_eq!(round.hint(), &BTreeMap::from([(0, 6)]));
+        assert_eq!(round.next(), &BTreeMap::from([(0, 6)]));
         assert_eq!(round.see(2, place(3)), Seen::New);
         assert!(round.is_empty());
-        assert_eq!(round.hint(), &BTreeMap::from([(0, 4)]));
+        assert_eq!(round.next(), &BTreeMap::from([(0, 4)]));
     }
 
     #[test]

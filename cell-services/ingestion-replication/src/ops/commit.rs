@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use contracts::events::STREAMING_RECORD_ACCEPTED;
-use event_bus_data::{Letter, Position, Reason};
+use event_bus_data::Reason;
 use futures::stream;
 use kit::Scope;
 use lakehouse::retry::retry_commit;
@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::Sink;
+use super::letters::bury_row;
 use super::tables::belongs;
 use crate::decode::{Decoded, decode};
 use crate::domain::OFFSETS_PROPERTY;
@@ -221,30 +222,4 @@ impl Work<'_> {
     async fn bury(&self, at: usize, code: &str, detail: &str) -> Result<(), Error> {
         bury_row(self.sink, self.stream, self.rows, at, Reason { code, detail }).await
     }
-}
-
-/// Puts a row into the dead letters, with the labels it came with.
-pub async fn bury_row(
-    sink: &Sink,
-    stream: Uuid,
-    rows: &StreamRows,
-    at: usize,
-    reason: Reason<'_>,
-) -> Result<(), Error> {
-    let headers = [
-        (contracts::headers::RECORD_TENANT.to_owned(), rows.tenant.as_str().as_bytes().to_vec()),
-        (contracts::headers::RECORD_STREAM.to_owned(), stream.to_string().into_bytes()),
-        (contracts::headers::RECORD_SCHEMA_VERSION.to_owned(), rows.versions[at].to_string().into_bytes()),
-    ];
-    let (key, place) = (format!("{}/{stream}", rows.tenant), rows.places[at]);
-    let letter = Letter {
-        topic: STREAMING_RECORD_ACCEPTED,
-        position: Position { partition: place.partition, offset: place.offset },
-        key: key.as_bytes(),
-        payload: rows.row(at).trim_ascii_end(),
-        headers: &headers,
-    };
-    sink.log.bury(letter, reason).await?;
-    (sink.counters.dead_letters)(1);
-    Ok(())
 }

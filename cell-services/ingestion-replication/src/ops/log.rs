@@ -1,6 +1,6 @@
 //! The topic, as one member of the sink's group has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +19,8 @@ pub trait Log: Send + Sync {
     async fn read(&self, round: &mut Round, max: usize, wait: Duration) -> Result<(), BusError>;
     /// Grows with every rebalance: reading begins again at the hint.
     fn epoch(&self) -> u64;
+    /// The partitions that this member reads.
+    fn partitions(&self) -> BTreeSet<i32>;
     /// Tells the group where to begin next time. It may be lost, and a former owner's is refused.
     fn hint(&self, next_offsets: &BTreeMap<i32, i64>) -> Result<(), BusError>;
     /// Puts a record into the dead letters; it is there once this returns.
@@ -58,6 +60,10 @@ impl Log for Topic {
 
     fn epoch(&self) -> u64 {
         self.consumer.assignment().epoch
+    }
+
+    fn partitions(&self) -> BTreeSet<i32> {
+        self.consumer.assignment().partitions
     }
 
     fn hint(&self, next_offsets: &BTreeMap<i32, i64>) -> Result<(), BusError> {

@@ -1,25 +1,93 @@
 //! Rows that somebody waits for: a tenant leaves, and what it has pushed is to be in its tables first.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use contracts::TenantId;
-use kit::moving::{Round, Settles, Unsettled};
-use parking_lot::Mutex;
-use tokio::time::Instant;
+use event_bus_data::LagMeter;
+use kit::moving;
+use kit::moving::{Settles, Unsettled};
+use tokio::sync::{mpsc, oneshot};
 
-/// Whether somebody waits for the rows on the topic. Rounds are then committed as soon as they have any.
-#[derive(Debug, Clone, Default)]
-pub struct Wanted(Arc<Mutex<Option<Instant>>>);
+use crate::domain::round::{Key, Round};
 
-/// How long one wish holds: rows that were on the topic are read within it.
-const WANTED_FOR: Duration = Duration::from_secs(2);
+/// Tenants that ask before the sink hears of them.
+const ASKING: usize = 64;
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-impl Wanted {
-    pub fn is_on(&self) -> bool {
-        self.0.lock().is_some_and(|until| Instant::now() < until)
+/// The rows of a tenant that are on the topic.
+pub struct Wish {
+    pub tenant: TenantId,
+    /// Partitions of which the group has not dealt with all, and where they ended when it was wished.
+    pub open: BTreeMap<i32, i64>,
+    /// Hears of the partitions that this member has read so far, once the tenant's rows in them are in their tables.
+    pub answer: oneshot::Sender<BTreeSet<i32>>,
+}
+
+/// What the sink is waited for.
+pub struct Wishes {
+    coming: mpsc::Receiver<Wish>,
+    waiting: Vec<Wish>,
+}
+
+pub fn wishes() -> (mpsc::Sender<Wish>, Wishes) {
+    let (ask, coming) = mpsc::channel(ASKING);
+    (ask, Wishes { coming, waiting: Vec::new() })
+}
+
+impl Wishes {
+    /// Returns when another one has come. Cancellation safe.
+    pub async fn come(&mut self) {
+        match self.coming.recv().await {
+            Some(wish) => self.waiting.push(wish),
+            None => std::future::pending().await,
+        }
     }
+
+    pub fn are_any(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    pub fn are_for(&self, tenant: &TenantId) -> bool {
+        self.waiting.iter().any(|wish| wish.tenant == *tenant)
+    }
+
+    /// Whether one of them needs what has not been read yet. `own`: this member's partitions.
+    pub fn want_more(&self, round: &Round, own: &BTreeSet<i32>) -> bool {
+        self.waiting.iter().any(|wish| !wish.is_read(round, own))
+    }
+
+    /// Answers those whose rows are in their tables, and forgets those for which nobody waits any more.
+    pub fn answer(&mut self, round: &Round, own: &BTreeSet<i32>, committing: &BTreeSet<Key>) {
+        let busy = |tenant: &TenantId| {
+            round.has_rows_of(tenant) || committing.iter().any(|(committed, _)| committed == tenant)
+        };
+        self.waiting.retain(|wish| !wish.answer.is_closed());
+        let fulfilled = self.waiting.extract_if(.., |wish| wish.is_read(round, own) && !busy(&wish.tenant));
+        for wish in fulfilled {
+            let read = wish.open.iter().filter(|(partition, end)| reached(round, **partition, **end));
+            // Whoever has gone meanwhile needs no answer.
+            let _ = wish.answer.send(read.map(|(partition, _)| *partition).collect());
+        }
+    }
+}
+
+impl Wish {
+    fn is_read(&self, round: &Round, own: &BTreeSet<i32>) -> bool {
+        self.open.iter().all(|(partition, end)| !own.contains(partition) || reached(round, *partition, *end))
+    }
+}
+
+fn reached(round: &Round, partition: i32, end: i64) -> bool {
+    round.next().get(&partition).is_some_and(|next| *next >= end)
+}
+
+/// How the cell waits for the sink.
+pub struct Wanted {
+    pub ask: mpsc::Sender<Wish>,
+    pub meter: Arc<LagMeter>,
 }
 
 #[async_trait]
@@ -28,9 +96,23 @@ impl Settles for Wanted {
         "the sink".to_owned()
     }
 
-    /// The data bus is settled next, which waits for the commits.
-    async fn settle(&self, _tenant: &TenantId, _: Round) -> Result<(), Unsettled> {
-        *self.0.lock() = Some(Instant::now() + WANTED_FOR);
+    /// Only the tenant's own rows are waited for, where this process reads; what other members of the group read, with
+    /// all others' rows.
+    async fn settle(&self, tenant: &TenantId, round: moving::Round) -> Result<(), Unsettled> {
+        // Rows come from requests only, and none has been let in since.
+        if round == moving::Round::Next {
+            return Ok(());
+        }
+        let mut open = self.meter.open().await?;
+        if !open.is_empty() {
+            let (answer, heard) = oneshot::channel();
+            self.ask.send(Wish { tenant: tenant.clone(), open: open.clone(), answer }).await?;
+            let read = heard.await?;
+            open.retain(|partition, _| !read.contains(partition));
+        }
+        while !self.meter.has_passed(&open).await? {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
         Ok(())
     }
 }

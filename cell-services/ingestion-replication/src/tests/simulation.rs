@@ -14,6 +14,7 @@ mod catalog_server;
 mod driver;
 mod fault;
 mod journal;
+mod leaver;
 mod network;
 mod others;
 mod schedule;
@@ -79,6 +80,7 @@ survived! {
     a_topic_made_anew: TopicAnew,
     clocks_that_are_wrong: ClockSkew,
     a_table_its_tenant_spoils: Spoilt,
+    tenants_that_leave: Leaving,
 }
 
 #[test]

@@ -52,6 +52,9 @@ struct RecordView<'a> {
 }
 
 /// Watch rows go by, as server-sent events
+///
+/// Asked for as a WebSocket, the data of each event is one text message. A browser gives its token as a protocol:
+/// `cyto, bearer.<token>`.
 #[utoipa::path(
     get, path = "/api/v1/streams/{stream}/tail", tag = "records",
     params(("stream" = String, Path, description = "Id or name"), TailQuery),

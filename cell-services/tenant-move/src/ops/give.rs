@@ -38,11 +38,11 @@ impl Mover {
         ask(service, "settle", &peer, Method::POST, &path, None).await.map(drop)
     }
 
-    /// The rows of one service, on their way to the cell that takes them.
-    pub async fn rows(&self, tenant: &TenantId, service: &str) -> Result<reqwest::Response, Error> {
+    /// The rows of one service, on their way to the cell that takes them. `wanted` is a query for the service.
+    pub async fn rows(&self, tenant: &TenantId, service: &str, wanted: &str) -> Result<reqwest::Response, Error> {
         let keeper = keepers().find(|keeper| keeper.name == service).ok_or(Error::NoService)?;
         let peer = self.peers.http(keeper.name)?;
-        let path = format!("/internal/v1/moving/{tenant}/rows");
+        let path = format!("/internal/v1/moving/{tenant}/rows?{wanted}");
         ask(keeper.name, "give its rows", &peer, Method::GET, &path, None).await
     }
 

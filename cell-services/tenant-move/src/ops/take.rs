@@ -7,6 +7,7 @@ use contracts::services::{self, TENANT_MOVE};
 use contracts::{CellId, Generation, TenantId};
 use futures::{StreamExt, TryStreamExt};
 use http::Method;
+use kit::moving::Part;
 use kit::peers::PeerHttp;
 use lakehouse::TenantBucket;
 use serde::{Deserialize, Serialize};
@@ -40,10 +41,13 @@ impl Mover {
     }
 
     /// Copies the objects that are not here. An object never changes: one of the same length is the same. None is taken
-    /// away, because this may come late: what nobody names is swept where it lies.
-    pub async fn copy(&self, tenant: &TenantId, from: &Origin) -> Result<Copied, Error> {
+    /// away, because this may come late: what nobody names is swept where it lies. Rows that are kept come too, at the
+    /// generation at which the tenant is where it comes from: they never change either.
+    pub async fn copy(&self, tenant: &TenantId, from: &Origin, generation: Generation) -> Result<Copied, Error> {
         let _alone = self.alone(tenant).await;
-        self.copy_alone(tenant, from).await
+        let copied = self.copy_alone(tenant, from).await?;
+        self.bring_rows(tenant, from, generation, Part::Kept).await?;
+        Ok(copied)
     }
 
     async fn copy_alone(&self, tenant: &TenantId, from: &Origin) -> Result<Copied, Error> {
@@ -61,20 +65,46 @@ impl Mover {
     pub async fn carry(&self, tenant: &TenantId, from: &Origin, generation: Generation) -> Result<Copied, Error> {
         let _alone = self.alone(tenant).await;
         let copied = self.copy_alone(tenant, from).await?;
-        let origin = self.origin(from)?;
-        futures::future::try_join_all(keepers().map(|service| {
-            let origin = &origin;
-            async move {
-                let path = format!("/internal/v1/moves/{tenant}/rows/{}", service.name);
-                let rows = ask(from.cell.as_str(), "give the rows", origin, Method::GET, &path, None).await?;
-                let path = format!("/internal/v1/moving/{tenant}/rows?generation={generation}");
-                let body = reqwest::Body::wrap_stream(rows.bytes_stream());
-                let peer = self.peers.http(service.name)?;
-                ask(service.name, "take the rows in", &peer, Method::PUT, &path, Some(body)).await.map(drop)
-            }
-        }))
-        .await?;
+        self.bring_rows(tenant, from, generation, Part::All).await?;
         Ok(copied)
+    }
+
+    /// From every service of the one cell to the same of the other.
+    async fn bring_rows(
+        &self,
+        tenant: &TenantId,
+        from: &Origin,
+        generation: Generation,
+        part: Part,
+    ) -> Result<(), Error> {
+        let origin = self.origin(from)?;
+        let origin = &origin;
+        let all = keepers().map(|service| async move {
+            let peer = self.peers.http(service.name)?;
+            let wanted = self.wanted(tenant, service.name, &peer, part).await?;
+            let path = format!("/internal/v1/moves/{tenant}/rows/{}?{wanted}", service.name);
+            let rows = ask(from.cell.as_str(), "give the rows", origin, Method::GET, &path, None).await?;
+            let path = format!("/internal/v1/moving/{tenant}/rows?generation={generation}&part={}", part.name());
+            let body = reqwest::Body::wrap_stream(rows.bytes_stream());
+            ask(service.name, "take the rows in", &peer, Method::PUT, &path, Some(body)).await.map(drop)
+        });
+        futures::future::try_join_all(all).await.map(drop)
+    }
+
+    /// The query for what the service here has not.
+    async fn wanted(
+        &self,
+        tenant: &TenantId,
+        service: &str,
+        peer: &PeerHttp,
+        part: Part,
+    ) -> Result<String, Error> {
+        let path = format!("/internal/v1/moving/{tenant}/kept");
+        let answer = ask(service, "say what it has", peer, Method::GET, &path, None).await?;
+        let broken = |_| Error::Peer { who: service.to_owned(), what: "say what it has" };
+        let known = answer.text().await.map_err(broken)?;
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        Ok(query.append_pair("part", part.name()).append_pair("known", &known).finish())
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{ClientConfig, TopicPartitionList};
 
 use super::{partitions, reader_config};
@@ -31,23 +32,36 @@ impl LagMeter {
         Ok(all.values().map(|partition| (partition.high - partition.next).max(0)).sum())
     }
 
-    /// The next offset of every partition.
-    pub async fn ends(&self) -> Result<BTreeMap<i32, i64>, BusError> {
-        let all = self.standing().await?;
+    /// Partitions of which the group has not committed all records, and where they end.
+    pub async fn open(&self) -> Result<BTreeMap<i32, i64>, BusError> {
+        let mut all = self.standing().await?;
+        all.retain(|_, partition| partition.next < partition.high);
         Ok(all.into_iter().map(|(partition, Standing { high, .. })| (partition, high)).collect())
     }
 
     /// Whether the group has committed everything before `ends`.
     pub async fn has_passed(&self, ends: &BTreeMap<i32, i64>) -> Result<bool, BusError> {
-        let all = self.standing().await?;
-        Ok(ends.iter().all(|(partition, end)| all.get(partition).is_some_and(|now| now.next >= *end)))
+        if ends.is_empty() {
+            return Ok(true);
+        }
+        let partitions: Vec<i32> = ends.keys().copied().collect();
+        let next = self.ask(move |client, topic| committed(client, topic, &partitions)).await?;
+        Ok(ends.iter().all(|(partition, end)| next.get(partition).is_some_and(|next| next >= end)))
     }
 
     /// By partition.
     async fn standing(&self) -> Result<BTreeMap<i32, Standing>, BusError> {
+        self.ask(standing).await
+    }
+
+    /// librdkafka's questions block: never on a runtime's worker.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&BaseConsumer, &str) -> Result<T, KafkaError> + Send + 'static,
+    ) -> Result<T, BusError> {
         let (client, topic) = (Arc::clone(&self.client), self.topic);
-        match tokio::task::spawn_blocking(move || standing(&client, topic)).await {
-            Ok(all) => all.map_err(|e| BusError::of(topic, e)),
+        match tokio::task::spawn_blocking(move || question(&client, topic)).await {
+            Ok(answer) => answer.map_err(|e| BusError::of(topic, e)),
             Err(_) => Err(BusError::Unavailable(KafkaError::Canceled)),
         }
     }
@@ -60,16 +74,24 @@ struct Standing {
 }
 
 fn standing(client: &BaseConsumer, topic: &str) -> Result<BTreeMap<i32, Standing>, KafkaError> {
-    let mut asked = TopicPartitionList::new();
-    for partition in partitions(client, topic, ASK_DEADLINE)? {
-        asked.add_partition(topic, partition);
-    }
-    let mut all = BTreeMap::new();
-    for element in client.committed_offsets(asked, ASK_DEADLINE)?.elements() {
-        let (low, high) = client.fetch_watermarks(topic, element.partition(), ASK_DEADLINE)?;
+    let all = partitions(client, topic, ASK_DEADLINE)?;
+    let committed = committed(client, topic, &all)?;
+    let of = |partition: i32| {
+        let (low, high) = client.fetch_watermarks(topic, partition, ASK_DEADLINE)?;
         // Nothing committed, or records already deleted by retention: from the first one kept.
-        let next = element.offset().to_raw().filter(|o| *o >= low).unwrap_or(low);
-        all.insert(element.partition(), Standing { next, high });
+        let next = committed.get(&partition).copied().filter(|next| *next >= low).unwrap_or(low);
+        Ok((partition, Standing { next, high }))
+    };
+    all.into_iter().map(of).collect()
+}
+
+/// The group's next offset of each partition that has one.
+fn committed(client: &BaseConsumer, topic: &str, partitions: &[i32]) -> Result<BTreeMap<i32, i64>, KafkaError> {
+    let mut asked = TopicPartitionList::new();
+    for partition in partitions {
+        asked.add_partition(topic, *partition);
     }
-    Ok(all)
+    let answered = client.committed_offsets(asked, ASK_DEADLINE)?;
+    let of = |element: TopicPartitionListElem<'_>| Some((element.partition(), element.offset().to_raw()?));
+    Ok(answered.elements().into_iter().filter_map(of).filter(|(_, next)| *next >= 0).collect())
 }

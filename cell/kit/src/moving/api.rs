@@ -14,7 +14,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
 use super::settling::{Outbox, Round, Settling, patiently};
-use super::{MovingError, TenantTable, put_in, remove, take_out};
+use super::{Kept, MovingError, Part, TenantTable, kept, put_in, remove, take_out};
 use crate::database::Database;
 use crate::fault::Problem;
 use crate::http::{Json, Peer, Query};
@@ -34,6 +34,16 @@ struct Inner {
 #[derive(Deserialize)]
 struct At {
     generation: u64,
+    #[serde(default)]
+    part: Part,
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    #[serde(default)]
+    part: Part,
+    /// What is known of kept rows ([`Kept`]), as JSON.
+    known: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -73,13 +83,20 @@ pub fn router(cell: &CellId, database: Option<Database>, tables: &'static [Tenan
     let keeps = Keeps(Arc::new(Inner { mover, database, tables, settling, outbox }));
     Router::new()
         .route("/internal/v1/moving/{tenant}/rows", get(rows).put(fill).delete(clear))
+        .route("/internal/v1/moving/{tenant}/kept", get(last))
         .route("/internal/v1/moving/{tenant}/fence", put(fence))
         .route("/internal/v1/moving/{tenant}/settled", post(settle))
         .with_state(keeps)
 }
 
-async fn rows(Asked { keeps, tenant }: Asked) -> Result<Response, Problem> {
-    let rows = take_out(keeps.database()?, keeps.tables, &tenant).await?;
+async fn last(Asked { keeps, tenant }: Asked) -> Result<Json<Kept>, Problem> {
+    Ok(Json(kept(keeps.database()?, keeps.tables, &tenant).await?))
+}
+
+async fn rows(Asked { keeps, tenant }: Asked, Query(wanted): Query<Wanted>) -> Result<Response, Problem> {
+    let known = wanted.known.map_or(Ok(Kept::new()), |text| serde_json::from_str(&text));
+    let known = known.map_err(|_| MovingError::Known)?;
+    let rows = take_out(keeps.database()?, keeps.tables, &tenant, wanted.part, known).await?;
     let mut response = Response::new(Body::from_stream(rows));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     Ok(response)
@@ -87,7 +104,7 @@ async fn rows(Asked { keeps, tenant }: Asked) -> Result<Response, Problem> {
 
 async fn fill(Asked { keeps, tenant }: Asked, Query(at): Query<At>, body: Body) -> Result<Json<Totals>, Problem> {
     let rows = body.into_data_stream();
-    Ok(Json(put_in(keeps.database()?, keeps.tables, &tenant, Generation(at.generation), rows).await?))
+    Ok(Json(put_in(keeps.database()?, keeps.tables, &tenant, Generation(at.generation), at.part, rows).await?))
 }
 
 async fn clear(Asked { keeps, tenant }: Asked, Query(at): Query<At>) -> Result<StatusCode, Problem> {

@@ -22,25 +22,38 @@ use crate::fault::{Fault, Kind};
 pub use api::router;
 pub use put_in::{fence, put_in, remove};
 pub use settling::{Round, Settles, Settling, Unsettled};
-pub use take_out::take_out;
+pub use take_out::{kept, take_out};
 pub use under_way::{Change, UnderWay};
 
 /// A table of tenants, as its service declares it; parents before children.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TenantTable {
     pub name: &'static str,
-    /// Its rows are never deleted: they stay where they were written, and are added where they go.
-    pub is_kept: bool,
+    /// Of a table whose rows are never changed or deleted, the column that numbers a tenant's rows in the order in which
+    /// they became visible. They stay where they were written, and are added where they go.
+    pub kept_by: Option<&'static str>,
 }
 
 impl TenantTable {
     pub const fn rows(name: &'static str) -> Self {
-        Self { name, is_kept: false }
+        Self { name, kept_by: None }
     }
 
-    pub const fn kept(name: &'static str) -> Self {
-        Self { name, is_kept: true }
+    /// Each row has to say what came before it, as a link of a chain does: two cells that have the same row have the same
+    /// rows before it.
+    pub const fn kept(name: &'static str, by: &'static str) -> Self {
+        Self { name, kept_by: Some(by) }
     }
+}
+
+/// Which tables are meant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    #[default]
+    All,
+    /// Those whose rows are kept: they can be brought while the tenant still works.
+    Kept,
 }
 
 /// What the kit itself keeps of tenants in every database. The fence stays: it is the cell's own.
@@ -51,12 +64,41 @@ fn all(declared: &[TenantTable]) -> Vec<TenantTable> {
     declared.iter().copied().chain([OUTBOX]).collect()
 }
 
+fn tables_of(part: Part, declared: &[TenantTable]) -> Vec<TenantTable> {
+    let mut tables = all(declared);
+    tables.retain(|table| part == Part::All || table.kept_by.is_some());
+    tables
+}
+
+impl Part {
+    /// As a query says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::All => "all",
+            Part::Kept => "kept",
+        }
+    }
+}
+
 /// How many rows a table has, and the sum of their hashes: the same rows in any order have the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Total {
     pub rows: i64,
     pub sum: String,
+    /// Only rows with a greater number are meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<i64>,
 }
+
+/// The last row that a cell has of a table whose rows are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Last {
+    pub number: i64,
+    pub hash: String,
+}
+
+/// By table.
+pub type Kept = BTreeMap<String, Last>;
 
 /// By table.
 pub type Totals = BTreeMap<String, Total>;
@@ -77,6 +119,8 @@ pub enum MovingError {
     NoTenant,
     #[error("the service keeps no rows of tenants")]
     NoRows,
+    #[error("what is known of kept rows is not understood")]
+    Known,
     #[error("line {0} is not a row of a declared table")]
     Malformed(u64),
     #[error("the rows broke off before their end")]
@@ -100,7 +144,7 @@ impl Fault for MovingError {
         match self {
             Self::NotTheMover => Kind::Forbidden,
             Self::NoTenant | Self::NoRows => Kind::NotFound,
-            Self::Malformed(_) | Self::NotWhole => Kind::Invalid,
+            Self::Known | Self::Malformed(_) | Self::NotWhole => Kind::Invalid,
             Self::Differs(_) => Kind::Conflict,
             Self::Unsettled(_) => Kind::Unavailable,
             Self::Database(error) => error.kind(),
@@ -112,6 +156,7 @@ impl Fault for MovingError {
             Self::NotTheMover => "moving/not-the-mover",
             Self::NoTenant => "moving/no-tenant",
             Self::NoRows => "moving/no-rows",
+            Self::Known => "moving/known",
             Self::Malformed(_) => "moving/malformed",
             Self::NotWhole => "moving/not-whole",
             Self::Differs(_) => "moving/differs",

@@ -1,6 +1,7 @@
 //! A tenant's rows on their way in: all of them in one transaction, or none.
 
 use bytes::Bytes;
+use contracts::services::TENANT_MOVE;
 use contracts::{Generation, TenantId};
 use futures::{Stream, StreamExt};
 use serde_json::value::RawValue;
@@ -9,7 +10,8 @@ use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::io::StreamReader;
 
 use super::shape::Shape;
-use super::{Line, MovingError, TenantTable, Totals, all};
+use super::{Line, MovingError, Part, TenantTable, Total, Totals, all, tables_of};
+use crate::Scope;
 use crate::database::{Database, Tx};
 
 /// The longest row; an event in an outbox is below 1 MB.
@@ -36,23 +38,28 @@ pub async fn remove(
 }
 
 async fn clear(tx: &mut Tx, tables: &[TenantTable]) -> Result<(), MovingError> {
-    for table in tables.iter().rev().filter(|table| !table.is_kept) {
+    for table in tables.iter().rev().filter(|table| table.kept_by.is_none()) {
         // Row-level security narrows it to the tenant.
         sqlx::query(AssertSqlSafe(format!("delete from {}", table.name))).execute(&mut **tx).await?;
     }
     Ok(())
 }
 
-/// Puts rows in the place of what the tenant has here. Done again, it comes to the same.
+/// Puts rows in the place of what the tenant has here. Done again, it comes to the same. Kept rows alone come while the
+/// tenant works elsewhere, at its generation there.
 pub async fn put_in<E: std::error::Error + Send + Sync + 'static>(
     database: &Database,
     declared: &[TenantTable],
     tenant: &TenantId,
     generation: Generation,
+    part: Part,
     rows: impl Stream<Item = Result<Bytes, E>> + Send,
 ) -> Result<Totals, MovingError> {
-    let tables = all(declared);
-    let mut tx = database.begin_fenced(tenant, generation).await?;
+    let tables = tables_of(part, declared);
+    let mut tx = match part {
+        Part::All => database.begin_fenced(tenant, generation).await?,
+        Part::Kept => database.begin(&Scope::of_service(TENANT_MOVE, tenant.clone(), generation)).await?,
+    };
     clear(&mut tx, &tables).await?;
     let reader = StreamReader::new(Box::pin(rows.map(|piece| piece.map_err(std::io::Error::other))));
     let mut lines = FramedRead::new(reader, LinesCodec::new_with_max_length(MOST_LINE));
@@ -78,18 +85,22 @@ pub async fn put_in<E: std::error::Error + Send + Sync + 'static>(
     Ok(end)
 }
 
-/// Of a table whose rows are kept, others may have been there before.
+/// Of a table whose rows are kept, others may have been there before, if all of them were sent.
 async fn compare(tx: &mut Tx, tables: &[TenantTable], end: &Totals) -> Result<(), MovingError> {
     for table in tables {
         let differs = || MovingError::Differs(table.name.to_owned());
         let there = end.get(table.name).ok_or_else(differs)?;
-        let here = Shape::of(tx, table.name).await?.total(tx).await?;
-        let same = if table.is_kept { here.rows >= there.rows } else { here == *there };
-        if !same {
+        let after = table.kept_by.zip(there.after);
+        let here = Shape::of(tx, table.name).await?.total(tx, after).await?;
+        if !is_there(*table, &here, there) {
             return Err(differs());
         }
     }
     Ok(())
+}
+
+fn is_there(table: TenantTable, here: &Total, there: &Total) -> bool {
+    if table.kept_by.is_some() && there.after.is_none() { here.rows >= there.rows } else { here == there }
 }
 
 /// Rows of one table that are inserted together.
@@ -119,7 +130,7 @@ impl Batch {
         self.bytes = 0;
         let Some((table, shape)) = self.table.as_ref().filter(|_| !rows.is_empty()) else { return Ok(()) };
         let text = format!("[{}]", rows.iter().map(|row| row.get()).collect::<Vec<_>>().join(","));
-        sqlx::query(AssertSqlSafe(shape.insert(table.is_kept))).bind(text).execute(&mut **tx).await?;
+        sqlx::query(AssertSqlSafe(shape.insert(table.kept_by.is_some()))).bind(text).execute(&mut **tx).await?;
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::Total;
+use super::{Last, Total};
 use crate::database::{DatabaseError, Tx};
 
 /// Names come from the service's own declaration and from the database, never from a caller.
@@ -34,10 +34,32 @@ impl Shape {
         }
     }
 
+    /// What tells rows apart that are not the same.
+    fn hash(&self) -> String {
+        format!("hashtextextended({}, 0)", self.row())
+    }
+
+    /// Those numbered after a row by a column of a table whose rows are kept.
+    fn later(&self, after: Option<(&'static str, i64)>) -> String {
+        let later = after.map(|(column, number)| format!(" where {column} > {number}"));
+        format!("{} t{}", self.table, later.unwrap_or_default())
+    }
+
     /// Rows as JSON, in the order in which they were numbered.
-    pub fn select(&self) -> String {
+    pub fn select(&self, after: Option<(&'static str, i64)>) -> String {
         let order = self.numbered.as_ref().map(|name| format!(" order by {name}")).unwrap_or_default();
-        format!("select {} from {} t{order}", self.row(), self.table)
+        format!("select {} from {}{order}", self.row(), self.later(after))
+    }
+
+    /// The last row by the column, or the one with that number.
+    pub async fn last(&self, tx: &mut Tx, column: &str, number: Option<i64>) -> Result<Option<Last>, DatabaseError> {
+        let found = format!(
+            "select {column}, {}::text from {} t where $1::bigint is null or {column} = $1 order by {column} desc limit 1",
+            self.hash(),
+            self.table
+        );
+        let found = sqlx::query_as(AssertSqlSafe(found)).bind(number).fetch_optional(&mut **tx).await?;
+        Ok(found.map(|(number, hash)| Last { number, hash }))
     }
 
     /// Takes an array of rows as `$1`.
@@ -49,13 +71,13 @@ impl Shape {
         )
     }
 
-    pub async fn total(&self, tx: &mut Tx) -> Result<Total, DatabaseError> {
+    pub async fn total(&self, tx: &mut Tx, after: Option<(&'static str, i64)>) -> Result<Total, DatabaseError> {
         let sum = format!(
-            "select count(*), coalesce(sum(hashtextextended({}, 0)::numeric), 0)::text from {} t",
-            self.row(),
-            self.table
+            "select count(*), coalesce(sum({}::numeric), 0)::text from {}",
+            self.hash(),
+            self.later(after)
         );
         let (rows, sum) = sqlx::query_as(AssertSqlSafe(sum)).fetch_one(&mut **tx).await?;
-        Ok(Total { rows, sum })
+        Ok(Total { rows, sum, after: after.map(|(_, number)| number) })
     }
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use sqlx::AssertSqlSafe;
 
 use super::shape::Shape;
-use super::{Line, MovingError, TenantTable, Totals, all};
+use super::{Kept, Last, Line, MovingError, Part, TenantTable, Totals, tables_of};
 use crate::database::{Database, DatabaseError, Tx};
 
 /// Rows of one piece.
@@ -16,21 +16,39 @@ const PIECE: usize = 200;
 struct Taking {
     tx: Tx,
     tables: std::vec::IntoIter<TenantTable>,
+    /// What the one who takes has already.
+    known: Kept,
     /// Whose rows are coming.
     current: Option<&'static str>,
     totals: Totals,
     ended: bool,
 }
 
-/// Everything the tenant has in the declared tables. Nothing is held back for the reader but one piece.
+/// What a cell has of the tables whose rows are kept.
+pub async fn kept(database: &Database, declared: &[TenantTable], tenant: &TenantId) -> Result<Kept, MovingError> {
+    let mut tx = database.begin_moment(tenant).await?;
+    let mut kept = Kept::new();
+    for table in tables_of(Part::Kept, declared) {
+        let Some(column) = table.kept_by else { continue };
+        if let Some(last) = Shape::of(&mut tx, table.name).await?.last(&mut tx, column, None).await? {
+            kept.insert(table.name.to_owned(), last);
+        }
+    }
+    Ok(kept)
+}
+
+/// What the tenant has in those of the declared tables, but kept rows that are `known`. Nothing is held back for the
+/// reader but one piece.
 pub async fn take_out(
     database: &Database,
     declared: &[TenantTable],
     tenant: &TenantId,
+    part: Part,
+    known: Kept,
 ) -> Result<impl Stream<Item = Result<Bytes, MovingError>> + Send + use<>, MovingError> {
     let tx = database.begin_moment(tenant).await?;
-    let tables = all(declared).into_iter();
-    let taking = Taking { tx, tables, current: None, totals: Totals::new(), ended: false };
+    let tables = tables_of(part, declared).into_iter();
+    let taking = Taking { tx, tables, known, current: None, totals: Totals::new(), ended: false };
     Ok(stream::try_unfold(taking, |mut taking| async move { Ok(taking.piece().await?.map(|piece| (piece, taking))) }))
 }
 
@@ -40,7 +58,7 @@ impl Taking {
             let table = match self.current {
                 Some(table) => table,
                 None => match self.tables.next() {
-                    Some(table) => self.open(table.name).await?,
+                    Some(table) => self.open(table).await?,
                     None => return Ok(self.end()),
                 },
             };
@@ -53,14 +71,26 @@ impl Taking {
         }
     }
 
-    async fn open(&mut self, table: &'static str) -> Result<&'static str, DatabaseError> {
-        let shape = Shape::of(&mut self.tx, table).await?;
-        let total = shape.total(&mut self.tx).await?;
-        self.totals.insert(table.to_owned(), total);
-        let declare = format!("declare rows_of_{table} no scroll cursor for {}", shape.select());
+    async fn open(&mut self, table: TenantTable) -> Result<&'static str, DatabaseError> {
+        let shape = Shape::of(&mut self.tx, table.name).await?;
+        let after = self.after(table, &shape).await?;
+        let total = shape.total(&mut self.tx, after).await?;
+        self.totals.insert(table.name.to_owned(), total);
+        let declare = format!("declare rows_of_{} no scroll cursor for {}", table.name, shape.select(after));
         sqlx::query(AssertSqlSafe(declare)).execute(&mut *self.tx).await?;
-        self.current = Some(table);
-        Ok(table)
+        self.current = Some(table.name);
+        Ok(table.name)
+    }
+
+    /// The last row that is known, if it is the same here.
+    async fn after(
+        &mut self,
+        table: TenantTable,
+        shape: &Shape,
+    ) -> Result<Option<(&'static str, i64)>, DatabaseError> {
+        let Some((column, known)) = table.kept_by.zip(self.known.remove(table.name)) else { return Ok(None) };
+        let here: Option<Last> = shape.last(&mut self.tx, column, Some(known.number)).await?;
+        Ok((here.as_ref() == Some(&known)).then_some((column, known.number)))
     }
 
     fn end(&mut self) -> Option<Bytes> {

@@ -13,15 +13,18 @@ mod doors;
 mod drains;
 mod faults;
 mod flight;
+mod groups;
 mod keys;
 mod matrix;
 mod moves;
 mod openapi;
 mod prefixes;
 mod rows;
+mod second;
 mod secrets;
 mod shares;
 mod snapshots;
+mod sockets;
 mod statements;
 mod status;
 mod strangers;
@@ -101,6 +104,8 @@ cases_in_both![
     statements::a_prepared_statement_takes_parameters,
     statements::a_foreign_ticket_is_refused,
     statements::a_large_answer_is_whole,
+    sockets::a_streams_rows_go_by,
+    sockets::a_socket_opens_to_nobody_else,
     bodies::malformed_bodies_are_refused,
     bodies::oversized_documents_are_refused,
     bodies::enormous_bodies_are_refused_on_every_write_route,
@@ -140,6 +145,7 @@ fn main() -> ExitCode {
         Arrangement::Apart,
         snapshots::damaged_ones_give_way_to_the_last_good_ones,
         shares::two_routers_share_one_limit,
+        groups::a_router_serves_the_tenants_of_its_group,
         drains::a_cell_is_emptied_while_it_works,
         drains::a_lost_cell_is_routed_away,
     ]);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use testkit::{Tenant, within};
 
 use crate::databases::rows_of;
-use crate::rows;
+use crate::{rows, sockets};
 use crate::world::{DEDICATED, OWNER, SHARED, World};
 
 /// A whole move on a busy machine.
@@ -107,9 +107,11 @@ pub async fn a_tenant_moves_with_everything_it_has(world: Arc<World>) -> anyhow:
 
     let tail =
         tenant.request(Method::GET, &format!("/api/v1/streams/{stream}/tail")).send().await?.error_for_status()?;
+    let socket = sockets::watch(&tenant, &stream).await?;
     let (pushed, waited) = moves_under_load(&world, &tenant, &stream, 100, DEDICATED).await?;
     // It ends with the tenant's stay in the cell that serves it, and is not left hanging.
     tokio::time::timeout(PATIENCE, tail.bytes()).await.context("a live tail outlives its tenant's stay")??;
+    tokio::time::timeout(PATIENCE, sockets::to_the_end(socket)).await.context("and so does a WebSocket")??;
     are_all_there(&tenant, &stream, pushed).await?;
     ensure!(rows::count(&tenant, "datasets.people").await? == 2_000);
     // A stream, a dataset, an upload, a first push, and all that followed.

@@ -27,6 +27,8 @@ pub enum Fault {
     TopicAnew,
     /// Sinks' clocks are wrong by up to an hour.
     ClockSkew,
+    /// Tenants leave: somebody waits for their rows.
+    Leaving,
     /// A tenant spoils its own table: its progress, its owner's mark, its files.
     Spoilt,
 }

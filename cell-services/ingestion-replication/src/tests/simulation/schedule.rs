@@ -14,6 +14,7 @@ use super::bucket::Faulty;
 use super::driver::Driver;
 use super::fault::Fault;
 use super::journal::Diary;
+use super::leaver;
 use super::network::Wire;
 use super::topic::Member;
 use super::verdict;
@@ -22,7 +23,8 @@ use super::{catalog_server, streams};
 use crate::config::Settings;
 use crate::ops::definitions::Definitions;
 use crate::ops::tables::Tables;
-use crate::ops::{Counters, Generations, Sink, Wanted, run as sink};
+use crate::ops::wanted::wishes;
+use crate::ops::{Counters, Generations, Sink, run as sink};
 
 /// Coarse, for a network hop takes at least one; inside a host time is exact.
 const TICK: Duration = Duration::from_millis(20);
@@ -86,7 +88,10 @@ async fn live(world: Arc<World>, host: usize) -> turmoil::Result {
     let (process, stop) = begin(&world, host);
     let life = PROCESS.scope(process, async {
         world.note(format_args!("{} starts", HOSTS[host]));
-        let ended = sink::run(Arc::new(assemble(&world, process)), stop).await;
+        let (ask, wishes) = wishes();
+        let leaver = leaver::wait_again_and_again(Arc::clone(&world), ask);
+        let sink = sink::run(Arc::new(assemble(&world, process)), wishes, stop);
+        let (ended, ()) = tokio::join!(sink, leaver);
         world.note(format_args!("ends: {}", ended.map_or_else(|e| e.to_string(), |()| "stopped".to_owned())));
     });
     life.await;
@@ -130,7 +135,6 @@ fn assemble(world: &Arc<World>, process: usize) -> Sink {
             forsaken_topic_id: world.forsaken.lock().clone(),
             ..Settings::default()
         },
-        wanted: Wanted::default(),
         counters: Counters {
             rows: Box::new(|_| ()),
             dead_letters: Box::new(|_| ()),

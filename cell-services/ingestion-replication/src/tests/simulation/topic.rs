@@ -223,6 +223,10 @@ impl Log for Member {
         self.state.lock().epoch
     }
 
+    fn partitions(&self) -> BTreeSet<i32> {
+        self.state.lock().positions.keys().copied().collect()
+    }
+
     fn hint(&self, next_offsets: &BTreeMap<i32, i64>) -> Result<(), BusError> {
         let (mut topic, state) = (self.world.topic.lock(), self.state.lock());
         if state.generation != topic.generation || self.world.chance(0.1) {

@@ -24,12 +24,11 @@ struct Row {
 
 pub fn of(world: &World) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    if let Some(reason) = world.broken.lock().clone() {
+        return Err(reason);
+    }
     runtime.block_on(async {
-        let (live, dropped) = {
-            let tables = world.tables.lock();
-            (tables.live.values().cloned().collect::<Vec<_>>(), tables.dropped.clone())
-        };
-        let mut ids: BTreeMap<Uuid, BTreeSet<i64>> = BTreeMap::new();
+        let (live, dropped) = tables(world);
         let all = live.iter().map(|e| (e, true)).chain(dropped.iter().map(|e| (e, false)));
         for (entry, lives) in all.filter(|(entry, _)| !is_spoilt(world, owner(entry))) {
             let rows = rows_of(world, entry).await?;
@@ -37,13 +36,29 @@ pub fn of(world: &World) -> Result<(), String> {
             if lives {
                 progress(world, entry, &rows)?;
             }
-            ids.entry(owner(entry)).or_default().extend(rows.iter().map(|row| row.id));
         }
-        nothing_missing(world, &ids)?;
+        nothing_missing(world, &ids(world).await?)?;
         letters(world)?;
         told(world, live.iter().chain(&dropped))?;
         orphans(world, live.iter().chain(&dropped)).await
     })
+}
+
+/// Those there are, and those that were dropped.
+fn tables(world: &World) -> (Vec<Entry>, Vec<Entry>) {
+    let tables = world.tables.lock();
+    (tables.live.values().cloned().collect(), tables.dropped.clone())
+}
+
+/// The rows that are in tables, by stream.
+pub async fn ids(world: &World) -> Result<BTreeMap<Uuid, BTreeSet<i64>>, String> {
+    let mut ids: BTreeMap<Uuid, BTreeSet<i64>> = BTreeMap::new();
+    let (live, dropped) = tables(world);
+    for entry in live.iter().chain(&dropped).filter(|entry| !is_spoilt(world, owner(entry))) {
+        let rows = rows_of(world, entry).await?;
+        ids.entry(owner(entry)).or_default().extend(rows.iter().map(|row| row.id));
+    }
+    Ok(ids)
 }
 
 fn owner(entry: &Entry) -> Uuid {
@@ -51,7 +66,7 @@ fn owner(entry: &Entry) -> Uuid {
 }
 
 /// A table without its owner's mark is spoilt too.
-fn is_spoilt(world: &World, stream: Uuid) -> bool {
+pub fn is_spoilt(world: &World, stream: Uuid) -> bool {
     stream.is_nil() || world.spoilt.lock().contains(&stream)
 }
 
@@ -75,7 +90,7 @@ fn rows_in(batch: &RecordBatch) -> Vec<Row> {
 }
 
 /// Every record there ever was, with its place.
-fn records(partitions: &[Vec<Kept>]) -> impl Iterator<Item = (Place, &Kept)> {
+pub fn records(partitions: &[Vec<Kept>]) -> impl Iterator<Item = (Place, &Kept)> {
     (0..).zip(partitions).flat_map(|(partition, records)| {
         (0..).zip(records).map(move |(offset, kept)| (Place { partition, offset }, kept))
     })

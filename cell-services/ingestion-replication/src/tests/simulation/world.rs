@@ -75,6 +75,8 @@ pub struct World {
     pub topics: Mutex<Vec<String>>,
     /// Streams whose tables their tenant has spoilt: what becomes of their rows is its own doing.
     pub spoilt: Mutex<BTreeSet<Uuid>>,
+    /// What was untrue while it ran.
+    pub broken: Mutex<Option<String>>,
 }
 
 enum Fate {
@@ -111,6 +113,7 @@ impl World {
             forsaken: Mutex::default(),
             topics: Mutex::default(),
             spoilt: Mutex::default(),
+            broken: Mutex::default(),
         })
     }
 

@@ -1,0 +1,152 @@
+//! Streams that are watched over a WebSocket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use futures::{SinkExt, StreamExt};
+use http::{HeaderValue, Request, header};
+use reqwest::Method;
+use serde_json::Value;
+use testkit::{Answer, Tenant};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::rows;
+use crate::world::World;
+
+/// Of one message; a cell's reader has to find the topic first.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub type Socket = WebSocketStream<TcpStream>;
+
+/// How a client says who it is.
+enum Said<'a> {
+    Nothing,
+    Header(&'a str),
+    /// As a browser has to.
+    Protocol(&'a str),
+}
+
+fn asked(tenant: &Tenant, path: &str, said: &Said<'_>) -> anyhow::Result<Request<()>> {
+    let host = format!("{}.localhost:{}", tenant.id, tenant.http().router().port());
+    let mut request = format!("ws://{host}{path}").into_client_request()?;
+    match said {
+        Said::Nothing => {}
+        Said::Header(token) => {
+            request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {token}").parse()?);
+        }
+        Said::Protocol(token) => {
+            let protocols = HeaderValue::from_str(&format!("cyto, bearer.{token}"))?;
+            request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocols);
+        }
+    }
+    Ok(request)
+}
+
+/// The socket, or the status that refuses it.
+async fn open(tenant: &Tenant, path: &str, said: Said<'_>) -> anyhow::Result<Result<Socket, u16>> {
+    let stream = TcpStream::connect(tenant.http().router()).await?;
+    let opened = tokio_tungstenite::client_async(asked(tenant, path, &said)?, stream);
+    match tokio::time::timeout(PATIENCE, opened).await.context("no answer")? {
+        Ok((socket, answer)) => {
+            let protocol = answer.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
+            let wanted = matches!(said, Said::Protocol(_)).then_some("cyto");
+            ensure!(protocol.map(|p| p.to_str()).transpose()? == wanted, "another protocol: {protocol:?}");
+            ensure!(answer.headers().contains_key("x-request-id"), "no request id");
+            Ok(Ok(socket))
+        }
+        Err(Error::Http(answer)) => Ok(Err(answer.status().as_u16())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A socket that shows a stream's rows from the first on.
+pub async fn watch(tenant: &Tenant, stream: &str) -> anyhow::Result<Socket> {
+    let path = format!("/api/v1/streams/{stream}/tail?from=earliest");
+    match open(tenant, &path, Said::Header(&tenant.token())).await? {
+        Ok(socket) => Ok(socket),
+        Err(status) => bail!("refused with {status}"),
+    }
+}
+
+/// The next row's id, or how the socket was closed.
+async fn next(socket: &mut Socket) -> anyhow::Result<Result<u64, CloseCode>> {
+    loop {
+        let message = tokio::time::timeout(PATIENCE, socket.next()).await.context("nothing comes")?;
+        match message.context("it ends without a word")?? {
+            Message::Text(text) => {
+                let record: Value = serde_json::from_str(&text)?;
+                return Ok(Ok(record["value"]["id"].as_u64().with_context(|| record.to_string())?));
+            }
+            Message::Close(frame) => return Ok(Err(frame.context("a close without a code")?.code)),
+            Message::Ping(_) | Message::Pong(_) => {}
+            other => bail!("{other:?}"),
+        }
+    }
+}
+
+/// Until it is closed; says how.
+pub async fn to_the_end(mut socket: Socket) -> anyhow::Result<CloseCode> {
+    loop {
+        if let Err(code) = next(&mut socket).await? {
+            return Ok(code);
+        }
+    }
+}
+
+pub async fn a_streams_rows_go_by(world: Arc<World>) -> anyhow::Result<()> {
+    let tenant = world.tenant("watcher").await?;
+    let stream = rows::stream(&tenant, "orders").await?;
+    rows::push_all(&tenant, &stream, 0, 10).await?;
+    let path = format!("/api/v1/streams/{stream}/tail?from=earliest&limit=30");
+    let token = tenant.token();
+    for (said, begins) in [(Said::Header(&token), 10), (Said::Protocol(&token), 20)] {
+        let mut socket = open(&tenant, &path, said).await?.map_err(|status| anyhow::anyhow!("{status}"))?;
+        let mut seen = Vec::new();
+        for _ in 0..begins {
+            seen.push(next(&mut socket).await?.map_err(|code| anyhow::anyhow!("closed: {code}"))?);
+        }
+        rows::push_all(&tenant, &stream, begins, begins + 10).await?;
+        for _ in 0..10 {
+            seen.push(next(&mut socket).await?.map_err(|code| anyhow::anyhow!("closed: {code}"))?);
+        }
+        seen.sort_unstable();
+        ensure!(seen == (0..begins + 10).collect::<Vec<_>>(), "{seen:?}");
+        socket.close(None).await?;
+    }
+    let socket = open(&tenant, &path, Said::Header(&token)).await?.map_err(|status| anyhow::anyhow!("{status}"))?;
+    ensure!(to_the_end(socket).await? == CloseCode::Normal, "after the last row that was wanted");
+    Ok(())
+}
+
+pub async fn a_socket_opens_to_nobody_else(world: Arc<World>) -> anyhow::Result<()> {
+    let (acme, foreign) = (&world.acme, world.neighbour.token());
+    let (token, stream) = (acme.token(), rows::stream(acme, &format!("own-{}", rand::random::<u32>())).await?);
+    let path = format!("/api/v1/streams/{stream}/tail");
+    let hidden = format!("/api/v1/streams/{}/tail", world.secrets[0].stream);
+    for (what, path, said, wanted) in [
+        ("no token", &*path, Said::Nothing, 401),
+        ("no token that is one", &path, Said::Protocol("a.b.c"), 401),
+        ("another tenant's token", &path, Said::Header(&foreign), 403),
+        ("another tenant's token as a browser's", &path, Said::Protocol(&foreign), 403),
+        ("another tenant's stream", &hidden, Said::Header(&token), 404),
+        ("an answer that is no events", "/api/v1/streams", Said::Header(&token), 200),
+        ("no path", "/api/v1/nothing-here", Said::Header(&token), 404),
+    ] {
+        match open(acme, path, said).await? {
+            Ok(_) => bail!("{what}: opened"),
+            Err(status) => ensure!(status == wanted, "{what}: {status} instead of {wanted}"),
+        }
+    }
+    let mut socket = watch(acme, &stream).await?;
+    socket.send(Message::text("take this")).await?;
+    ensure!(to_the_end(socket).await? == CloseCode::Unsupported);
+    // Any other upgrade is not for us: the request is answered as it is.
+    let asked = acme.request(Method::GET, "/api/v1/me").header("connection", "upgrade").header("upgrade", "h2c");
+    ensure!(Answer::of(asked).await?.good()?["tenant"] == acme.id.as_str());
+    rows::remove(acme, &format!("/api/v1/streams/{stream}")).await
+}
