@@ -1,7 +1,7 @@
 //! Requests for a WebSocket (RFC 6455, 4.1). Pure.
 
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::{HeaderMap, Method, Version};
 
 /// How a browser says its token: it can give a WebSocket no header but its protocols.
 const BEARER: &str = "bearer.";
@@ -17,32 +17,28 @@ pub fn is_asked_for(method: &Method, version: Version, headers: &HeaderMap) -> b
         && !headers.contains_key(TRANSFER_ENCODING)
 }
 
-/// Takes a token out of the offered protocols and puts it where tokens are. One beside an `authorization` is taken out and
-/// is none: the header is what the client is known by.
-pub fn unwrap_token(headers: &mut HeaderMap) {
-    let (tokens, others): (Vec<String>, Vec<String>) = items(headers, SEC_WEBSOCKET_PROTOCOL)
-        .map(str::to_owned)
-        .partition(|item| item.get(..BEARER.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(BEARER)));
-    if tokens.is_empty() {
-        return;
-    }
-    headers.remove(SEC_WEBSOCKET_PROTOCOL);
-    // What came in a header fits into one.
-    if let Ok(rest) = HeaderValue::from_str(&others.join(", "))
-        && !others.is_empty()
-    {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, rest);
-    }
-    if headers.contains_key(AUTHORIZATION) {
-        return;
-    }
-    for token in tokens {
-        if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", &token[BEARER.len()..])) {
-            value.set_sensitive(true);
-            // Two tokens are two credentials: the decision refuses them.
-            headers.append(AUTHORIZATION, value);
+/// What a browser's protocols say, taken apart.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Offered {
+    /// Values of `authorization`.
+    pub tokens: Vec<String>,
+    /// The protocols that are some.
+    pub protocols: Vec<String>,
+}
+
+/// Takes tokens out of the offered protocols. Beside an `authorization` they are none: the header is what the client is
+/// known by. Two of them are two credentials, which the decision refuses.
+pub fn offered(headers: &HeaderMap) -> Offered {
+    let is_known = headers.contains_key(AUTHORIZATION);
+    let mut offered = Offered::default();
+    for item in items(headers, SEC_WEBSOCKET_PROTOCOL) {
+        match item.get(..BEARER.len()).filter(|begin| begin.eq_ignore_ascii_case(BEARER)) {
+            Some(_) if is_known => {}
+            Some(begin) => offered.tokens.push(format!("Bearer {}", &item[begin.len()..])),
+            None => offered.protocols.push(item.to_owned()),
         }
     }
+    offered
 }
 
 /// The items of a list, over all lines of its header.
@@ -53,6 +49,8 @@ fn items(headers: &HeaderMap, name: http::HeaderName) -> impl Iterator<Item = &s
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn headers(of: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -83,18 +81,16 @@ mod tests {
 
     #[test]
     fn a_browsers_token_becomes_the_requests() {
-        let after = |of: &[(&'static str, &'static str)]| {
-            let mut all = headers(of);
-            unwrap_token(&mut all);
-            let of = |name| all.get_all(name).iter().map(|v| v.to_str().unwrap().to_owned()).collect::<Vec<_>>().join("|");
-            (of(AUTHORIZATION), of(SEC_WEBSOCKET_PROTOCOL))
+        let protocol = "sec-websocket-protocol";
+        let told = |tokens: &[&str], protocols: &[&str]| Offered {
+            tokens: tokens.iter().map(|token| format!("Bearer {token}")).collect(),
+            protocols: protocols.iter().map(|protocol| (*protocol).to_owned()).collect(),
         };
-        let told = |authorization: &str, protocols: &str| (authorization.to_owned(), protocols.to_owned());
-        let protocols = "sec-websocket-protocol";
-        assert_eq!(after(&[(protocols, "cyto, bearer.a.b-c_d")]), told("Bearer a.b-c_d", "cyto"));
-        assert_eq!(after(&[(protocols, "Bearer.x")]), told("Bearer x", ""));
-        assert_eq!(after(&[(protocols, "cyto")]), told("", "cyto"));
-        assert_eq!(after(&[(protocols, "bearer.x"), ("authorization", "Bearer y")]), told("Bearer y", ""));
-        assert_eq!(after(&[(protocols, "bearer.x, a"), (protocols, "bearer.y")]), told("Bearer x|Bearer y", "a"));
+        let of = |of: &[(&'static str, &'static str)]| offered(&headers(of));
+        assert_eq!(of(&[(protocol, "cyto, bearer.a.b-c_d")]), told(&["a.b-c_d"], &["cyto"]));
+        assert_eq!(of(&[(protocol, "Bearer.x")]), told(&["x"], &[]));
+        assert_eq!(of(&[(protocol, "cyto")]), told(&[], &["cyto"]));
+        assert_eq!(of(&[(protocol, "bearer.x"), ("authorization", "Bearer y")]), told(&[], &[]));
+        assert_eq!(of(&[(protocol, "bearer.x, a"), (protocol, "bearer.y")]), told(&["x", "y"], &["a"]));
     }
 }

@@ -180,7 +180,10 @@ impl Entry {
             Ok(Target::Service(service)) => {
                 let (request, socket) = socket::asked_for(request).await;
                 let answer = self.forward(service, scope, request, leave).await.unwrap_or_else(problem);
-                socket.map_or(answer, |socket| socket::accept(socket, answer))
+                match socket {
+                    Some(socket) => socket::accept(socket, answer),
+                    None => answer,
+                }
             }
         }
     }

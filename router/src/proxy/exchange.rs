@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ::trace::{Span, SpanKind, Tracer};
 use contracts::TraceParent;
 use http::HeaderValue;
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
@@ -14,6 +15,7 @@ use crate::decision::{Destination, Door, Placement, Refusal};
 use crate::fairness::Leave;
 use crate::shutdown::{Busy, InFlight};
 use crate::table::Entrance;
+use crate::websocket::Offered;
 
 /// What is remembered of a request from hook to hook.
 pub struct Exchange {
@@ -123,6 +125,16 @@ impl Exchange {
     pub fn added(&self) -> Option<Duration> {
         self.header_after.map(|whole| whole.saturating_sub(self.upstream.unwrap_or_default()))
     }
+}
+
+/// Puts a WebSocket's token, which a browser has to give as a protocol, where tokens are.
+pub fn unwrap_token(header: &mut RequestHeader) -> pingora::Result<()> {
+    let Offered { tokens, protocols } = crate::websocket::offered(&header.headers);
+    header.remove_header(&SEC_WEBSOCKET_PROTOCOL);
+    if !protocols.is_empty() {
+        header.insert_header(SEC_WEBSOCKET_PROTOCOL, protocols.join(", "))?;
+    }
+    tokens.into_iter().try_for_each(|token| header.append_header(AUTHORIZATION, token).map(drop))
 }
 
 /// A UUID of version 7. Its chance comes from the thread's own generator: the system's would cost two calls.

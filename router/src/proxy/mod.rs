@@ -118,7 +118,7 @@ impl ProxyHttp for Proxy {
         let HeaderRead { repaired, misframed } = crate::connection::header_read(is_chunked);
         exchange.open(session.req_header(), &self.shared.tracer);
         if exchange.websocket {
-            crate::websocket::unwrap_token(&mut session.req_header_mut().headers);
+            exchange::unwrap_token(session.req_header_mut())?;
         }
         let limits = &self.shared.limits;
         session.set_read_timeout(Some(limits.stream_idle()));

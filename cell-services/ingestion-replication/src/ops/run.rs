@@ -121,7 +121,7 @@ impl Desk<'_> {
     async fn commit(&mut self, which: Which) -> Result<(), Error> {
         loop {
             self.begin(which).await?;
-            self.wishes.answer(&self.round, &self.sink.log.partitions(), &self.committing);
+            self.answer().await?;
             let reads = self.wishes.want_more(&self.round, &self.sink.log.partitions())
                 && !is_full(self.round.rows, self.round.bytes, &self.sink.settings);
             if self.under_way.is_empty() && !reads {
@@ -160,6 +160,18 @@ impl Desk<'_> {
             let commit = async move { commit_stream(sink, topic, key.1, Arc::new(rows), stopping).await.map(|()| key) };
             self.under_way.push(commit.boxed());
         }
+        Ok(())
+    }
+
+    /// Tells those who wait for rows that are in their tables by now: the rows of this topic, and of none that was before it.
+    async fn answer(&mut self) -> Result<(), Error> {
+        let fulfilled = self.wishes.take_fulfilled(&self.round, &self.sink.log.partitions(), &self.committing);
+        if fulfilled.is_empty() {
+            return Ok(());
+        }
+        self.is_read = true;
+        self.same_topic().await?;
+        fulfilled.into_iter().for_each(|wish| wish.fulfil(&self.round));
         Ok(())
     }
 

@@ -59,24 +59,26 @@ impl Wishes {
         self.waiting.iter().any(|wish| !wish.is_read(round, own))
     }
 
-    /// Answers those whose rows are in their tables, and forgets those for which nobody waits any more.
-    pub fn answer(&mut self, round: &Round, own: &BTreeSet<i32>, committing: &BTreeSet<Key>) {
+    /// Takes those whose rows are in their tables, and forgets those for which nobody waits any more.
+    pub fn take_fulfilled(&mut self, round: &Round, own: &BTreeSet<i32>, committing: &BTreeSet<Key>) -> Vec<Wish> {
         let busy = |tenant: &TenantId| {
             round.has_rows_of(tenant) || committing.iter().any(|(committed, _)| committed == tenant)
         };
         self.waiting.retain(|wish| !wish.answer.is_closed());
-        let fulfilled = self.waiting.extract_if(.., |wish| wish.is_read(round, own) && !busy(&wish.tenant));
-        for wish in fulfilled {
-            let read = wish.open.iter().filter(|(partition, end)| reached(round, **partition, **end));
-            // Whoever has gone meanwhile needs no answer.
-            let _ = wish.answer.send(read.map(|(partition, _)| *partition).collect());
-        }
+        self.waiting.extract_if(.., |wish| wish.is_read(round, own) && !busy(&wish.tenant)).collect()
     }
 }
 
 impl Wish {
     fn is_read(&self, round: &Round, own: &BTreeSet<i32>) -> bool {
         self.open.iter().all(|(partition, end)| !own.contains(partition) || reached(round, *partition, *end))
+    }
+
+    /// Says which of its partitions this member has read.
+    pub fn fulfil(self, round: &Round) {
+        let read = self.open.iter().filter(|(partition, end)| reached(round, **partition, **end));
+        // Whoever has gone meanwhile needs no answer.
+        let _ = self.answer.send(read.map(|(partition, _)| *partition).collect());
     }
 }
 
