@@ -76,7 +76,7 @@ async fn a_body_that_could_end_in_two_places_is_answered_so_where_it_does() {
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     until("the cell has it", async || site.shared.behaviour.requests.load(Ordering::SeqCst) > 0).await;
-    stream.write_all(b"4;x\r\nevil\r\n0\r\n\r\n").await.unwrap();
+    stream.write_all(b"+4\r\nevil\r\n0\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("kept open").unwrap();
     assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("router/bad-framing"), "{answer}");
