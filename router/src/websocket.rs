@@ -65,9 +65,8 @@ mod tests {
 
     #[test]
     fn a_websocket_is_asked_for_with_a_get_over_http_1_1_that_has_no_body() {
-        let is = |method: &Method, version, of: &[(&'static str, &'static str)]| {
-            is_asked_for(method, version, &headers(of))
-        };
+        let is =
+            |method: &Method, version, of: &[(&'static str, &'static str)]| is_asked_for(method, version, &headers(of));
         assert!(is(&Method::GET, Version::HTTP_11, ASKED));
         assert!(!is(&Method::POST, Version::HTTP_11, ASKED));
         assert!(!is(&Method::GET, Version::HTTP_2, ASKED));

@@ -15,6 +15,7 @@ use http::StatusCode;
 use http::request::Parts;
 use kit::Problem;
 use kit::http::{Json, Peer, Query};
+use kit::moving::Round;
 use serde::Deserialize;
 
 use crate::error::Error;
@@ -54,9 +55,7 @@ struct At {
 
 #[derive(Deserialize)]
 struct Settle {
-    /// Not the first round since the tenant's requests were refused.
-    #[serde(default)]
-    again: bool,
+    round: Round,
 }
 
 #[derive(Deserialize)]
@@ -119,7 +118,7 @@ async fn fence(State(mover): State<Arc<Mover>>, Led(tenant): Led, Query(at): Que
 }
 
 async fn settle(State(mover): State<Arc<Mover>>, Led(tenant): Led, Query(settle): Query<Settle>) -> Done {
-    mover.settle(&tenant, settle.again).await?;
+    mover.settle(&tenant, settle.round).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

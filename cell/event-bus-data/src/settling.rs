@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use contracts::TenantId;
+use futures::future::try_join_all;
 use kit::moving::{Round, Settles, Unsettled};
 
 use crate::{BusError, DataBus, LagMeter};
@@ -19,13 +20,14 @@ impl Settles for DataBus {
 
     /// Others' events are waited for too: they stand between the tenant's.
     async fn settle(&self, _tenant: &TenantId, _: Round) -> Result<(), Unsettled> {
-        for meter in self.meters()? {
+        let passed = self.meters()?.into_iter().map(|meter| async move {
             let open = meter.open().await?;
             while !meter.has_passed(&open).await? {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
-        }
-        Ok(())
+            Ok::<_, BusError>(())
+        });
+        Ok(try_join_all(passed).await.map(drop)?)
     }
 }
 

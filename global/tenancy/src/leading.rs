@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use contracts::{CellId, Generation, TenantId};
+use kit::moving::Round;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -45,9 +46,8 @@ pub enum Request {
     Fence {
         generation: Generation,
     },
-    /// `again`: not the first round since the fence.
     Settle {
-        again: bool,
+        round: Round,
     },
     Carry {
         from: CellId,
@@ -205,7 +205,8 @@ impl<'a> Leader<'a> {
             }
             Step::Settle => {
                 for round in 0..ROUNDS {
-                    self.ask(&self.source, Request::Settle { again: round > 0 }).await?;
+                    let round = if round == 0 { Round::First } else { Round::Next };
+                    self.ask(&self.source, Request::Settle { round }).await?;
                 }
             }
             Step::Carry => {
@@ -239,6 +240,7 @@ impl<'a> Leader<'a> {
 
     async fn copy(&self) -> Result<(), Stopped> {
         self.promise().await?;
+        self.ask(&self.source, Request::Settle { round: Round::Before }).await?;
         for pass in 1.. {
             let (from, generation) = (self.source.clone(), self.journal.placed_at(&self.tenant).await?);
             let brought = self.ask(&self.target, Request::Copy { from, generation }).await?;

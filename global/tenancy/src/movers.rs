@@ -69,7 +69,7 @@ impl Cells for Movers {
             }
             Request::Close => (Method::POST, "close".to_owned(), None),
             Request::Fence { generation } => (Method::POST, format!("fence?generation={generation}"), None),
-            Request::Settle { again } => (Method::POST, format!("settle?again={again}"), None),
+            Request::Settle { round } => (Method::POST, format!("settle?round={}", round.name()), None),
             Request::Carry { from, generation } => {
                 (Method::POST, format!("carry?generation={generation}"), Some(self.origin(from).await?))
             }

@@ -258,7 +258,6 @@ impl Round {
     pub fn next(&self) -> &BTreeMap<i32, i64> {
         &self.next
     }
-
 }
 
 #[cfg(test)]

@@ -100,4 +100,3 @@ async fn told(sink: &Sink, stream: Uuid, rows: &StreamRows, outcome: &Outcome, s
         tracing::warn!(tenant = %rows.tenant, %stream, error = %chain(&error), "a commit is not told of yet");
     }
 }
-

@@ -4,6 +4,7 @@ use contracts::services::{GATEWAY, SERVICES};
 use contracts::{Generation, TenantId};
 use futures::future::try_join_all;
 use http::Method;
+use kit::moving::Round;
 
 use super::{Mover, ask, keepers};
 use crate::error::Error;
@@ -11,7 +12,7 @@ use crate::error::Error;
 impl Mover {
     /// Returns when the entry lets nothing of the tenant in, and its changes are over.
     pub async fn close(&self, tenant: &TenantId) -> Result<(), Error> {
-        self.settled(GATEWAY, tenant, false).await
+        self.settled(GATEWAY, tenant, Round::First).await
     }
 
     /// From now on no service stores anything of the tenant's at an older generation.
@@ -26,15 +27,15 @@ impl Mover {
     }
 
     /// One round over all services: what one of them has left for another may need the next round, which is asked for
-    /// with `again`.
-    pub async fn settle(&self, tenant: &TenantId, again: bool) -> Result<(), Error> {
+    /// with [`Round::Next`].
+    pub async fn settle(&self, tenant: &TenantId, round: Round) -> Result<(), Error> {
         let others = SERVICES.iter().filter(|service| service.name != contracts::services::TENANT_MOVE);
-        try_join_all(others.map(|service| self.settled(service.name, tenant, again))).await.map(drop)
+        try_join_all(others.map(|service| self.settled(service.name, tenant, round))).await.map(drop)
     }
 
-    async fn settled(&self, service: &'static str, tenant: &TenantId, again: bool) -> Result<(), Error> {
+    async fn settled(&self, service: &'static str, tenant: &TenantId, round: Round) -> Result<(), Error> {
         let peer = self.peers.http(service)?;
-        let path = format!("/internal/v1/moving/{tenant}/settled?again={again}");
+        let path = format!("/internal/v1/moving/{tenant}/settled?round={}", round.name());
         ask(service, "settle", &peer, Method::POST, &path, None).await.map(drop)
     }
 

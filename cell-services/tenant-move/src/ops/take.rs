@@ -92,13 +92,7 @@ impl Mover {
     }
 
     /// The query for what the service here has not.
-    async fn wanted(
-        &self,
-        tenant: &TenantId,
-        service: &str,
-        peer: &PeerHttp,
-        part: Part,
-    ) -> Result<String, Error> {
+    async fn wanted(&self, tenant: &TenantId, service: &str, peer: &PeerHttp, part: Part) -> Result<String, Error> {
         let path = format!("/internal/v1/moving/{tenant}/kept");
         let answer = ask(service, "say what it has", peer, Method::GET, &path, None).await?;
         let broken = |_| Error::Peer { who: service.to_owned(), what: "say what it has" };

@@ -48,9 +48,7 @@ struct Wanted {
 
 #[derive(Deserialize)]
 struct Settle {
-    /// Not the first round since the tenant's requests were refused.
-    #[serde(default)]
-    again: bool,
+    round: Round,
 }
 
 /// A request of `tenant-move`, and the tenant it is about.
@@ -118,8 +116,7 @@ async fn fence(Asked { keeps, tenant }: Asked, Query(at): Query<At>) -> Result<S
 }
 
 /// What the service itself still does, then what it says to others.
-async fn settle(Asked { keeps, tenant }: Asked, Query(settle): Query<Settle>) -> Result<StatusCode, Problem> {
-    let round = if settle.again { Round::Next } else { Round::First };
+async fn settle(Asked { keeps, tenant }: Asked, Query(Settle { round }): Query<Settle>) -> Result<StatusCode, Problem> {
     keeps.settling.settle(&tenant, round).await?;
     if let Some(outbox) = &keeps.outbox {
         patiently(outbox, &tenant, round).await?;

@@ -72,11 +72,8 @@ impl Shape {
     }
 
     pub async fn total(&self, tx: &mut Tx, after: Option<(&'static str, i64)>) -> Result<Total, DatabaseError> {
-        let sum = format!(
-            "select count(*), coalesce(sum({}::numeric), 0)::text from {}",
-            self.hash(),
-            self.later(after)
-        );
+        let sum =
+            format!("select count(*), coalesce(sum({}::numeric), 0)::text from {}", self.hash(), self.later(after));
         let (rows, sum) = sqlx::query_as(AssertSqlSafe(sum)).fetch_one(&mut **tx).await?;
         Ok(Total { rows, sum, after: after.map(|(_, number)| number) })
     }

@@ -83,11 +83,7 @@ impl Taking {
     }
 
     /// The last row that is known, if it is the same here.
-    async fn after(
-        &mut self,
-        table: TenantTable,
-        shape: &Shape,
-    ) -> Result<Option<(&'static str, i64)>, DatabaseError> {
+    async fn after(&mut self, table: TenantTable, shape: &Shape) -> Result<Option<(&'static str, i64)>, DatabaseError> {
         let Some((column, known)) = table.kept_by.zip(self.known.remove(table.name)) else { return Ok(None) };
         let here: Option<Last> = shape.last(&mut self.tx, column, Some(known.number)).await?;
         Ok((here.as_ref() == Some(&known)).then_some((column, known.number)))

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use testkit::{Tenant, within};
 
 use crate::databases::rows_of;
-use crate::{rows, sockets};
 use crate::world::{DEDICATED, OWNER, SHARED, World};
+use crate::{rows, sockets};
 
 /// A whole move on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -102,7 +102,7 @@ pub async fn a_streams_rows_go_by(world: Arc<World>) -> anyhow::Result<()> {
     let tenant = world.tenant("watcher").await?;
     let stream = rows::stream(&tenant, "orders").await?;
     rows::push_all(&tenant, &stream, 0, 10).await?;
-    let path = format!("/api/v1/streams/{stream}/tail?from=earliest&limit=30");
+    let path = format!("/api/v1/streams/{stream}/tail?from=earliest");
     let token = tenant.token();
     for (said, begins) in [(Said::Header(&token), 10), (Said::Protocol(&token), 20)] {
         let mut socket = open(&tenant, &path, said).await?.map_err(|status| anyhow::anyhow!("{status}"))?;
@@ -118,14 +118,15 @@ pub async fn a_streams_rows_go_by(world: Arc<World>) -> anyhow::Result<()> {
         ensure!(seen == (0..begins + 10).collect::<Vec<_>>(), "{seen:?}");
         socket.close(None).await?;
     }
-    let socket = open(&tenant, &path, Said::Header(&token)).await?.map_err(|status| anyhow::anyhow!("{status}"))?;
+    let some = format!("{path}&limit=5");
+    let socket = open(&tenant, &some, Said::Header(&token)).await?.map_err(|status| anyhow::anyhow!("{status}"))?;
     ensure!(to_the_end(socket).await? == CloseCode::Normal, "after the last row that was wanted");
     Ok(())
 }
 
 pub async fn a_socket_opens_to_nobody_else(world: Arc<World>) -> anyhow::Result<()> {
     let (acme, foreign) = (&world.acme, world.neighbour.token());
-    let (token, stream) = (acme.token(), rows::stream(acme, &format!("own-{}", rand::random::<u32>())).await?);
+    let (token, stream) = (acme.token(), rows::stream(acme, &format!("own_{}", rand::random::<u32>())).await?);
     let path = format!("/api/v1/streams/{stream}/tail");
     let hidden = format!("/api/v1/streams/{}/tail", world.secrets[0].stream);
     for (what, path, said, wanted) in [
