@@ -17,7 +17,7 @@ use pingora::services::listening::Service;
 use tokio::sync::watch;
 
 use crate::config::{Config, Limits};
-use crate::connection::{Addresses, Bounds, Connection, Passing};
+use crate::connection::{Addresses, Bounds, Connection, Handshakes, Passing};
 use crate::decision::Door;
 use crate::handover::Sockets;
 use crate::proxy::{Proxy, Shared, TRIES};
@@ -136,11 +136,13 @@ impl Doors<'_> {
         if let Some(names) = names {
             endpoint = endpoint.tls(listener(names.clone(), door == Door::Https, self.config.threads)?);
         }
-        let mut service = Service::new(format!("router {}", door.name()), self.connection(door));
+        let handshakes = names.map(|_| Arc::new(Handshakes::default()));
+        let connection = self.connection(door, handshakes.clone());
+        let mut service = Service::new(format!("router {}", door.name()), connection);
         service.add_listener(endpoint);
-        if let Some(names) = names.cloned() {
+        if let Some((names, handshakes)) = names.cloned().zip(handshakes) {
             let (shared, addresses) = (self.shared.clone(), self.addresses.clone());
-            service.endpoints().set_pre_tls_callback(Arc::new(Passing { shared, door, names, addresses }));
+            service.endpoints().set_pre_tls_callback(Arc::new(Passing { shared, door, names, addresses, handshakes }));
         }
         let mut sockets = Fds::new();
         sockets.add(name.clone(), socket.into_raw_fd());
@@ -148,7 +150,7 @@ impl Doors<'_> {
         Ok(Draining { inner: service, closing: self.closing.clone(), open: self.open.clone(), sockets })
     }
 
-    fn connection(&self, door: Door) -> Connection {
+    fn connection(&self, door: Door, handshakes: Option<Arc<Handshakes>>) -> Connection {
         let limits = &self.config.limits;
         let mut proxy = http_proxy(self.conf, Proxy { shared: self.shared.clone(), door });
         proxy.server_options = Some(server_options(door, limits));
@@ -163,6 +165,7 @@ impl Doors<'_> {
                 header_bytes: limits.header_bytes + HEADER_SLACK,
             },
             addresses: self.addresses.clone(),
+            handshakes,
         }
     }
 }

@@ -4,6 +4,7 @@
 mod addresses;
 mod chunks;
 mod guard;
+mod handshake;
 mod http1;
 mod passing;
 mod stream;
@@ -24,6 +25,7 @@ use crate::shutdown::InFlight;
 
 pub use addresses::Addresses;
 pub use guard::{Bounds, Breach, Guard, HeaderRead};
+pub use handshake::Handshakes;
 pub use passing::Passing;
 use stream::{Guarded, PREFACE};
 
@@ -55,6 +57,8 @@ pub struct Connection {
     pub metrics: Arc<Metrics>,
     pub bounds: Bounds,
     pub addresses: Arc<Addresses>,
+    /// Of a door with TLS, whose connections are counted from their first byte on.
+    pub handshakes: Option<Arc<Handshakes>>,
 }
 
 /// Counts a connection while it is open.
@@ -99,8 +103,11 @@ async fn is_http2(stream: &mut Stream) -> std::io::Result<bool> {
 #[async_trait]
 impl ServerApp for Connection {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let client = stream.get_socket_digest().and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip()));
-        let place = client.map(|address| self.addresses.enter(address));
+        let client = stream.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().copied());
+        let place = client.map(|client| match &self.handshakes {
+            Some(handshakes) => handshakes.over(client),
+            None => self.addresses.enter(client.ip()),
+        });
         if matches!(place, Some(None)) {
             self.metrics.breaches.get_or_create(&ReasonLabel { reason: "address" }).inc();
             return None;

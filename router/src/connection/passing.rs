@@ -14,12 +14,13 @@ use pingora::protocols::l4::stream::Stream;
 use pingora::{Error, ErrorType};
 use time::OffsetDateTime;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::time::{Instant as Moment, sleep_until, timeout};
 
 use super::Open;
+use super::addresses::{Addresses, Place};
+use super::handshake::{self, Handshakes};
 use crate::access_log::Line;
-use crate::connection::Addresses;
 use crate::decision::Door;
 use crate::proxy::Shared;
 use crate::table::Seat;
@@ -38,6 +39,7 @@ pub struct Passing {
     pub door: Door,
     pub names: Arc<Names>,
     pub addresses: Arc<Addresses>,
+    pub handshakes: Arc<Handshakes>,
 }
 
 /// Where a connection goes.
@@ -53,22 +55,29 @@ struct Way {
 impl PreTlsProcess for Passing {
     /// An error ends pingora's part in the connection.
     async fn process(&self, stream: &mut Stream) -> pingora::Result<()> {
-        if !self.shared.knowledge.view().has_doors() {
-            return Ok(());
-        }
-        let ended = |_| Error::explain(ErrorType::ReadTimedout, "no hello");
-        let reading = timeout(self.shared.limits.header_time(), hello(stream));
-        let (said, name) = reading.await.map_err(ended)?;
-        let Some(way) = name.and_then(|name| self.way(&name)) else {
-            stream.rewind(&said);
-            return Ok(());
-        };
+        let Shared { knowledge, limits, .. } = &*self.shared;
         let client = stream.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().copied());
-        let broken = |error: std::io::Error| Error::because(ErrorType::InternalError, "no place for it", error);
-        // pingora bounds what is done here in time, and a connection may last.
-        let taken = std::mem::replace(stream, UnixStream::pair().map_err(broken)?.0.into());
-        tokio::spawn(self.clone().pass(taken, said, way, client));
-        Err(Error::explain(ErrorType::CustomCode("passed on", 0), "it ends elsewhere"))
+        let Some(client) = client else { return Ok(()) };
+        let Some(place) = self.addresses.enter(client.ip()) else {
+            knowledge.metrics.breach("address");
+            return Err(Error::explain(ErrorType::AcceptError, "its address has too many connections"));
+        };
+        let (begun, most) = (Instant::now(), limits.header_time());
+        if knowledge.view().has_doors() {
+            let Ok((said, name)) = timeout(most, hello(stream)).await else {
+                knowledge.metrics.breach("slow_handshake");
+                return Err(Error::explain(ErrorType::ReadTimedout, "no hello"));
+            };
+            if let Some(way) = name.and_then(|name| self.way(&name)) {
+                // pingora bounds what is done here in time, and a connection may last.
+                let taken = std::mem::replace(stream, handshake::nothing());
+                tokio::spawn(self.clone().pass(taken, said, way, client, place));
+                return Err(Error::explain(ErrorType::CustomCode("passed on", 0), "it ends elsewhere"));
+            }
+            stream.rewind(&said);
+        }
+        self.handshakes.watch(stream, client, place, most.saturating_sub(begun.elapsed()), &knowledge.metrics);
+        Ok(())
     }
 }
 
@@ -105,13 +114,8 @@ impl Passing {
         Some(Way { host, tenant, cell, generation: generation.0, address: entrance.address })
     }
 
-    async fn pass(self, client: Stream, said: Vec<u8>, way: Way, from: Option<SocketAddr>) {
+    async fn pass(self, client: Stream, said: Vec<u8>, way: Way, from: SocketAddr, _place: Place) {
         let metrics = &self.shared.knowledge.metrics;
-        let place = from.map(|from| self.addresses.enter(from.ip()));
-        if matches!(place, Some(None)) {
-            metrics.breach("address");
-            return;
-        }
         let (_open, begun, passed) = (Open::new(&self.shared.in_flight), Instant::now(), Passed::default());
         let reached = timeout(self.shared.limits.connect(), TcpStream::connect(way.address)).await;
         let outcome = match reached {
@@ -129,7 +133,7 @@ impl Passing {
     fn line(
         &self,
         way: Way,
-        client: Option<SocketAddr>,
+        client: SocketAddr,
         begun: Instant,
         passed: &Passed,
         error: Option<std::io::ErrorKind>,
@@ -156,7 +160,7 @@ impl Passing {
             ms: begun.elapsed().as_micros() as f64 / 1000.0,
             upstream_ms: None,
             added_ms: None,
-            client,
+            client: Some(client),
         }
     }
 }

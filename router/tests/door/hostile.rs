@@ -84,7 +84,7 @@ async fn a_body_that_could_end_in_two_places_is_answered_so_where_it_does() {
 }
 
 /// How often the router closed a connection for this reason.
-async fn breaches(site: &Site, reason: &str) -> u64 {
+pub async fn breaches(site: &Site, reason: &str) -> u64 {
     let mark = format!("router_connection_breaches_total{{reason=\"{reason}\"}} ");
     let text = site.admin("/metrics").await.1;
     text.lines().find_map(|line| line.strip_prefix(&mark)?.parse().ok()).unwrap_or(0)

@@ -5,6 +5,7 @@ mod certs;
 mod early;
 mod ends;
 mod handover;
+mod handshakes;
 mod hostile;
 mod keys;
 mod limits;

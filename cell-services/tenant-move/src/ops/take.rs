@@ -31,7 +31,6 @@ pub struct Origin {
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Copied {
     pub objects: u64,
-    pub bytes: u64,
 }
 
 impl Mover {
@@ -57,15 +56,15 @@ impl Mover {
         let here: HashMap<String, u64> = here.into_iter().map(|object| (object.path, object.bytes)).collect();
         let missing = there.into_iter().filter(|object| here.get(&object.path) != Some(&object.bytes));
         let copies = missing.map(|object| copy_one(&origin, from, tenant, &folder, object));
-        let bytes: Vec<u64> = futures::stream::iter(copies).buffer_unordered(AT_ONCE).try_collect().await?;
-        Ok(Copied { objects: bytes.len() as u64, bytes: bytes.iter().sum() })
+        let copied: Vec<()> = futures::stream::iter(copies).buffer_unordered(AT_ONCE).try_collect().await?;
+        Ok(Copied { objects: copied.len() as u64 })
     }
 
     /// Brings what is left: the rest of the objects, and the rows of every service, which stand at `generation` then.
     pub async fn carry(&self, tenant: &TenantId, from: &Origin, generation: Generation) -> Result<Copied, Error> {
         let _alone = self.alone(tenant).await;
-        let copied = self.copy_alone(tenant, from).await?;
-        self.bring_rows(tenant, from, generation, Part::All).await?;
+        let rows = self.bring_rows(tenant, from, generation, Part::All);
+        let (copied, ()) = tokio::try_join!(self.copy_alone(tenant, from), rows)?;
         Ok(copied)
     }
 
@@ -123,11 +122,11 @@ async fn copy_one(
     tenant: &TenantId,
     folder: &TenantBucket,
     object: Listed,
-) -> Result<u64, Error> {
+) -> Result<(), Error> {
     let path = format!("/internal/v1/moves/{tenant}/object");
     let wanted = serde_json::json!({ "path": object.path }).to_string();
     // One that was deleted since it was listed ends this pass; the next lists it no more.
     let answer = ask(from.cell.as_str(), "give an object", origin, Method::POST, &path, Some(wanted.into())).await?;
     let bytes = folder.upload(&folder.location(&object.path), answer.bytes_stream().boxed()).await?;
-    if bytes == object.bytes { Ok(bytes) } else { Err(Error::Object) }
+    if bytes == object.bytes { Ok(()) } else { Err(Error::Object) }
 }
