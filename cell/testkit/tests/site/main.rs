@@ -18,6 +18,7 @@ mod keys;
 mod matrix;
 mod moves;
 mod openapi;
+mod own_door;
 mod prefixes;
 mod rows;
 mod second;
@@ -146,6 +147,7 @@ fn main() -> ExitCode {
         snapshots::damaged_ones_give_way_to_the_last_good_ones,
         shares::two_routers_share_one_limit,
         groups::a_router_serves_the_tenants_of_its_group,
+        own_door::a_tenants_tls_ends_in_its_cells_own_router,
         drains::a_cell_is_emptied_while_it_works,
         drains::a_lost_cell_is_routed_away,
     ]);

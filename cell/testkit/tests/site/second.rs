@@ -15,6 +15,7 @@ pub struct Second {
     child: Child,
     _data: tempfile::TempDir,
     pub http: Http,
+    pub https: SocketAddr,
     pub admin: SocketAddr,
 }
 
@@ -47,21 +48,23 @@ impl Second {
         let said = child.stderr.take().context("no stderr")?;
         let found = tokio::task::spawn_blocking(move || addresses(said));
         let found = tokio::time::timeout(Duration::from_secs(60), found).await.context("it does not listen")??;
-        let (http, admin) = found.context("the second router ended")?;
-        Ok(Self { child, _data: data, http: Http::new(http)?, admin })
+        let [http, https, admin] = found.context("the second router ended")?;
+        Ok(Self { child, _data: data, http: Http::new(http)?, https, admin })
     }
 }
 
 /// Where it says it listens; what it says afterwards is read and dropped, so that its pipe never fills.
-fn addresses(said: impl std::io::Read + Send + 'static) -> Option<(SocketAddr, SocketAddr)> {
+fn addresses(said: impl std::io::Read + Send + 'static) -> Option<[SocketAddr; 3]> {
     let mut lines = BufReader::new(said).lines().map_while(Result::ok);
-    let (mut http, mut admin) = (None, None);
+    let mut found = [None; 3];
     for line in lines.by_ref() {
         let at = |door: &str| line.split_once(&format!("listening door=\"{door}\" address="))?.1.trim().parse().ok();
-        (http, admin) = (http.or_else(|| at("http")), admin.or_else(|| at("admin")));
-        if let (Some(http), Some(admin)) = (http, admin) {
+        for (door, address) in ["http", "https", "admin"].into_iter().zip(&mut found) {
+            *address = address.or_else(|| at(door));
+        }
+        if let [Some(http), Some(https), Some(admin)] = found {
             std::thread::spawn(move || lines.for_each(drop));
-            return Some((http, admin));
+            return Some([http, https, admin]);
         }
     }
     None
