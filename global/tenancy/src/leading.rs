@@ -4,6 +4,7 @@
 //! followed by another, which begins with the step at which the first one stopped.
 
 mod journal;
+mod turns;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::store;
 use crate::store::moves::Move;
 
 pub use journal::Journal;
+pub use turns::Turns;
 
 /// Rounds of settling: what a request leaves behind passes through two services at most, and each round carries it
 /// through one.
@@ -122,7 +124,7 @@ fn lead(alone: Alone, cells: Arc<dyn Cells>, places: Arc<Semaphore>, found: Move
         let _place = places.acquire_owned().await;
         let ended = tokio::select! {
             () = stopping.cancelled() => Ok(()),
-            ended = to_the_end(&alone.tenancy, cells.as_ref(), found) => ended,
+            ended = to_the_end(&alone.tenancy, cells.as_ref(), &alone.tenancy.0.turns, found) => ended,
         };
         // Another process leads now, or the next look finds where it stands.
         if let Err(error) = ended {
@@ -133,10 +135,21 @@ fn lead(alone: Alone, cells: Arc<dyn Cells>, places: Arc<Semaphore>, found: Move
 }
 
 /// Leads a move until it is over, or another process leads it.
-pub(crate) async fn to_the_end(journal: &dyn Journal, cells: &dyn Cells, found: Move) -> Result<(), Error> {
+pub(crate) async fn to_the_end(
+    journal: &dyn Journal,
+    cells: &dyn Cells,
+    turns: &Turns,
+    found: Move,
+) -> Result<(), Error> {
     let leader = Leader::of(journal, cells, &found)?;
-    let mut step = found.step()?;
+    let (mut step, mut turn) = (found.step()?, None);
     while !step.is_over() {
+        // One that is found later on its way waits already.
+        if step == Step::Close && turn.is_none() {
+            turn = Some(turns.take(&leader.source, &leader.target).await);
+        } else if step == Step::Clean {
+            turn = None;
+        }
         step = match leader.take(step).await {
             Ok(next) => {
                 tracing::info!(tenant = %leader.tenant, id = %found.id, step = next.name(), "a move has come to its next step");
@@ -144,6 +157,8 @@ pub(crate) async fn to_the_end(journal: &dyn Journal, cells: &dyn Cells, found: 
             }
             Err(Stopped::Here(error @ (Error::Overtaken | Error::NotWriter))) => return Err(error),
             Err(error) => {
+                // Whatever is the matter with it, the others go on.
+                turn = None;
                 tracing::warn!(tenant = %leader.tenant, id = %found.id, step = step.name(), %error, "a step is tried again");
                 journal.complain(found.id, &error.to_string()).await?;
                 tokio::time::sleep(journal.pause()).await;

@@ -34,7 +34,7 @@ pub use leading::{Cells, Refused, Request};
 pub use movers::Movers;
 
 use election::Election;
-use leading::Led;
+use leading::{Led, Turns};
 use ops::sharing::Divided;
 use ops::spool::Spools;
 
@@ -65,6 +65,7 @@ struct Parts {
     divided: Divided,
     /// Moves that this process leads, and a wake-up for new ones.
     led: Led,
+    turns: Turns,
     moves_wanted: Notify,
     drains_wanted: Notify,
 }
@@ -94,6 +95,7 @@ impl Tenancy {
             spools,
             divided: Divided::default(),
             led,
+            turns: Turns::default(),
             moves_wanted: Notify::new(),
             drains_wanted: Notify::new(),
         }))

@@ -24,7 +24,8 @@ impl Domain {
     fn new(host: &str, at: SocketAddr, certificate: &str) -> anyhow::Result<Self> {
         let root = Certificate::from_pem(certificate.as_bytes())?;
         // Every request over a connection of its own: one that is open stays where it leads.
-        let client = Client::builder().no_proxy().add_root_certificate(root).resolve(host, at).pool_max_idle_per_host(0);
+        let client =
+            Client::builder().no_proxy().add_root_certificate(root).resolve(host, at).pool_max_idle_per_host(0);
         Ok(Self { client: client.build()?, url: format!("https://{host}:{}/api/v1/me", at.port()) })
     }
 

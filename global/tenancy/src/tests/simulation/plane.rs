@@ -23,7 +23,7 @@ use super::wire::{self, Connection, ask, hear, say};
 use super::world::{Fault, World, rest};
 use crate::domain::moving::Step;
 use crate::error::Error;
-use crate::leading::{Cells, Journal, Refused, Request, to_the_end};
+use crate::leading::{Cells, Journal, Refused, Request, Turns, to_the_end};
 use crate::store::moves::Move;
 
 const HEARTBEAT: Duration = Duration::from_millis(1_000);
@@ -54,13 +54,14 @@ pub async fn live(world: Arc<World>, name: &'static str) -> turmoil::Result {
 /// more finds out only when it writes.
 async fn lead(world: Arc<World>, term: u64) {
     let led = Rc::new(RefCell::new(BTreeSet::new()));
+    let turns = Rc::new(Turns::default());
     loop {
         let found = world.desk.lock().under_way();
         for found in found.into_iter().filter(|found| led.borrow_mut().insert(found.id)) {
-            let (world, led, id) = (Arc::clone(&world), Rc::clone(&led), found.id);
+            let (world, led, turns, id) = (Arc::clone(&world), Rc::clone(&led), Rc::clone(&turns), found.id);
             tokio::task::spawn_local(async move {
                 let office = Office { world, term };
-                let ended = to_the_end(&office, &office, found).await;
+                let ended = to_the_end(&office, &office, &turns, found).await;
                 office.world.note(format_args!("term {term} ends with move {}: {ended:?}", id.as_u128()));
                 led.borrow_mut().remove(&id);
             });
