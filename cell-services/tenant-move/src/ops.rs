@@ -19,6 +19,9 @@ use tokio::sync::OwnedMutexGuard;
 use crate::error::Error;
 use crate::ops::promises::Promises;
 
+/// Objects that are copied or deleted at the same time while nobody waits for it: the bucket is there for those who do.
+const IN_THE_BACKGROUND: usize = 2;
+
 /// This cell's side of every move.
 pub struct Mover {
     pub cell: CellId,

@@ -8,7 +8,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 
-use super::Mover;
+use super::{IN_THE_BACKGROUND, Mover};
 use crate::error::Error;
 
 /// One object; its path is relative to the tenant's folder.
@@ -65,7 +65,7 @@ impl Mover {
         let count = paths.len() as u64;
         let store = folder.store();
         let gone = futures::stream::iter(paths.drain(..)).map(|path| async move { store.delete(&path).await });
-        gone.buffer_unordered(8).try_collect::<Vec<()>>().await?;
+        gone.buffer_unordered(IN_THE_BACKGROUND).try_collect::<Vec<()>>().await?;
         Ok(count)
     }
 }

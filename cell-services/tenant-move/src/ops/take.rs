@@ -13,10 +13,10 @@ use lakehouse::TenantBucket;
 use serde::{Deserialize, Serialize};
 
 use super::objects::{Line, Listed, list};
-use super::{Mover, ask, keepers};
+use super::{IN_THE_BACKGROUND, Mover, ask, keepers};
 use crate::error::Error;
 
-/// Objects on their way at the same time.
+/// Objects on their way at the same time, while their tenant waits for them.
 const AT_ONCE: usize = 8;
 
 /// Where a tenant comes from.
@@ -44,19 +44,19 @@ impl Mover {
     /// generation at which the tenant is where it comes from: they never change either.
     pub async fn copy(&self, tenant: &TenantId, from: &Origin, generation: Generation) -> Result<Copied, Error> {
         let _alone = self.alone(tenant).await;
-        let copied = self.copy_alone(tenant, from).await?;
+        let copied = self.copy_alone(tenant, from, IN_THE_BACKGROUND).await?;
         self.bring_rows(tenant, from, generation, Part::Kept).await?;
         Ok(copied)
     }
 
-    async fn copy_alone(&self, tenant: &TenantId, from: &Origin) -> Result<Copied, Error> {
+    async fn copy_alone(&self, tenant: &TenantId, from: &Origin, at_once: usize) -> Result<Copied, Error> {
         let (origin, folder) = (self.origin(from)?, self.folder(tenant));
         let there = listed(&origin, &from.cell, tenant).await?;
         let here: Vec<Listed> = list(&folder).try_collect().await?;
         let here: HashMap<String, u64> = here.into_iter().map(|object| (object.path, object.bytes)).collect();
         let missing = there.into_iter().filter(|object| here.get(&object.path) != Some(&object.bytes));
         let copies = missing.map(|object| copy_one(&origin, from, tenant, &folder, object));
-        let copied: Vec<()> = futures::stream::iter(copies).buffer_unordered(AT_ONCE).try_collect().await?;
+        let copied: Vec<()> = futures::stream::iter(copies).buffer_unordered(at_once).try_collect().await?;
         Ok(Copied { objects: copied.len() as u64 })
     }
 
@@ -64,7 +64,7 @@ impl Mover {
     pub async fn carry(&self, tenant: &TenantId, from: &Origin, generation: Generation) -> Result<Copied, Error> {
         let _alone = self.alone(tenant).await;
         let rows = self.bring_rows(tenant, from, generation, Part::All);
-        let (copied, ()) = tokio::try_join!(self.copy_alone(tenant, from), rows)?;
+        let (copied, ()) = tokio::try_join!(self.copy_alone(tenant, from, AT_ONCE), rows)?;
         Ok(copied)
     }
 
