@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
@@ -49,9 +50,26 @@ impl LagMeter {
         Ok(ends.iter().all(|(partition, end)| next.get(partition).is_some_and(|next| next >= end)))
     }
 
-    /// By partition.
+    /// By partition. The ends are asked for side by side: one after the other they would take as many ways to the broker.
     async fn standing(&self) -> Result<BTreeMap<i32, Standing>, BusError> {
-        self.ask(standing).await
+        let (all, committed) = self
+            .ask(|client, topic| {
+                let all = partitions(client, topic, ASK_DEADLINE)?;
+                let committed = committed(client, topic, &all)?;
+                Ok((all, committed))
+            })
+            .await?;
+        let ends = all.iter().map(|partition| {
+            let partition = *partition;
+            self.ask(move |client, topic| client.fetch_watermarks(topic, partition, ASK_DEADLINE))
+        });
+        let ends = try_join_all(ends).await?;
+        let of = |(partition, (low, high)): (i32, (i64, i64))| {
+            // Nothing committed, or records already deleted by retention: from the first one kept.
+            let next = committed.get(&partition).copied().filter(|next| *next >= low).unwrap_or(low);
+            (partition, Standing { next, high })
+        };
+        Ok(all.into_iter().zip(ends).map(of).collect())
     }
 
     /// librdkafka's questions block: never on a runtime's worker.
@@ -71,18 +89,6 @@ impl LagMeter {
 struct Standing {
     next: i64,
     high: i64,
-}
-
-fn standing(client: &BaseConsumer, topic: &str) -> Result<BTreeMap<i32, Standing>, KafkaError> {
-    let all = partitions(client, topic, ASK_DEADLINE)?;
-    let committed = committed(client, topic, &all)?;
-    let of = |partition: i32| {
-        let (low, high) = client.fetch_watermarks(topic, partition, ASK_DEADLINE)?;
-        // Nothing committed, or records already deleted by retention: from the first one kept.
-        let next = committed.get(&partition).copied().filter(|next| *next >= low).unwrap_or(low);
-        Ok((partition, Standing { next, high }))
-    };
-    all.into_iter().map(of).collect()
 }
 
 /// The group's next offset of each partition that has one.
