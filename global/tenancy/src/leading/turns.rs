@@ -28,7 +28,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_waits_between_two_cells_and_others_between_others() {
-        let (turns, a, b) = (Turns::default(), CellId::new("a").unwrap(), CellId::new("b").unwrap());
+        let (turns, a, b) = (Turns::default(), CellId::new("one").unwrap(), CellId::new("two").unwrap());
         let first = turns.take(&a, &b).await;
         let mut second = Box::pin(turns.take(&a, &b));
         assert!(second.as_mut().now_or_never().is_none());
