@@ -10,7 +10,10 @@ use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 /// Of the tenants on their way between the same two cells, one waits at a time: what its cells do while it is let in
 /// nowhere, they do for it alone, and the others are in use meanwhile.
 #[derive(Debug, Default)]
-pub struct Turns(Mutex<HashMap<(CellId, CellId), Arc<Turn<()>>>>);
+pub struct Turns(Mutex<HashMap<Way, Arc<Turn<()>>>>);
+
+/// From one cell to another.
+type Way = (CellId, CellId);
 
 impl Turns {
     /// Over when dropped.
