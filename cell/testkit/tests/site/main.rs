@@ -107,6 +107,7 @@ cases_in_both![
     statements::a_large_answer_is_whole,
     sockets::a_streams_rows_go_by,
     sockets::a_socket_opens_to_nobody_else,
+    sockets::what_follows_a_refused_socket_is_a_request_of_its_own,
     bodies::malformed_bodies_are_refused,
     bodies::oversized_documents_are_refused,
     bodies::enormous_bodies_are_refused_on_every_write_route,

@@ -9,6 +9,7 @@ use http::{HeaderValue, Request, header};
 use reqwest::Method;
 use serde_json::Value;
 use testkit::{Answer, Tenant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -150,4 +151,25 @@ pub async fn a_socket_opens_to_nobody_else(world: Arc<World>) -> anyhow::Result<
     let asked = acme.request(Method::GET, "/api/v1/me").header("connection", "upgrade").header("upgrade", "h2c");
     ensure!(Answer::of(asked).await?.good()?["tenant"] == acme.id.as_str());
     rows::remove(acme, &format!("/api/v1/streams/{stream}")).await
+}
+
+/// What comes before the answer is no message yet: if there is no socket after all, it is the next request, for the router
+/// to judge. Sent on, it would stand in the cell as one that the router has let in.
+pub async fn what_follows_a_refused_socket_is_a_request_of_its_own(world: Arc<World>) -> anyhow::Result<()> {
+    let (acme, token) = (&world.acme, world.acme.token());
+    let host = format!("Host: {}.localhost\r\nAuthorization: Bearer {token}\r\n", acme.id);
+    let socket = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let hidden = format!("GET /internal/v1/hidden HTTP/1.1\r\n{host}Connection: close\r\n\r\n");
+    for path in ["/api/v1/streams", "/api/v1/streams/absent/tail", "/api/v1/me"] {
+        let mut stream = TcpStream::connect(acme.http().router()).await?;
+        let both = format!("GET {path} HTTP/1.1\r\n{host}{socket}\r\n{hidden}");
+        stream.write_all(both.as_bytes()).await?;
+        let mut said = String::new();
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_string(&mut said)).await.context("kept open")?;
+        let answers = said.matches("HTTP/1.1 ").count();
+        ensure!(read.is_ok() && !said.contains("101 Switching"), "{path}: {said}");
+        // Refused by the router, or not read at all.
+        ensure!(answers == 1 || (answers == 2 && said.contains("router/not-found")), "{path}: {said}");
+    }
+    Ok(())
 }
