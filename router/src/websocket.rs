@@ -11,8 +11,8 @@ pub fn is_asked_for(method: &Method, version: Version, headers: &HeaderMap) -> b
     let names = |name, wanted| items(headers, name).any(|item| item.eq_ignore_ascii_case(wanted));
     *method == Method::GET
         && version == Version::HTTP_11
-        && names(CONNECTION, "upgrade")
         && names(UPGRADE, "websocket")
+        && names(CONNECTION, "upgrade")
         && !headers.contains_key(CONTENT_LENGTH)
         && !headers.contains_key(TRANSFER_ENCODING)
 }

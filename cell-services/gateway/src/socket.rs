@@ -26,10 +26,14 @@ pub async fn asked_for(request: Request<Body>) -> (Request<Body>, Option<WebSock
     let (mut parts, body) = request.into_parts();
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.ok();
     if upgrade.is_some() {
-        for name in [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION, header::SEC_WEBSOCKET_EXTENSIONS] {
+        for name in [
+            header::SEC_WEBSOCKET_KEY,
+            header::SEC_WEBSOCKET_VERSION,
+            header::SEC_WEBSOCKET_EXTENSIONS,
+            header::SEC_WEBSOCKET_PROTOCOL,
+        ] {
             parts.headers.remove(name);
         }
-        parts.headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
         parts.headers.insert(header::ACCEPT, HeaderValue::from_static(EVENTS));
     }
     (Request::from_parts(parts, body), upgrade)

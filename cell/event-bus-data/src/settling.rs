@@ -1,7 +1,6 @@
 //! Waiting until the service's groups have dealt with what is on their topics.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use contracts::TenantId;
@@ -9,8 +8,6 @@ use futures::future::try_join_all;
 use kit::moving::{Round, Settles, Unsettled};
 
 use crate::{BusError, DataBus, LagMeter};
-
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 #[async_trait]
 impl Settles for DataBus {
@@ -20,13 +17,7 @@ impl Settles for DataBus {
 
     /// Others' events are waited for too: they stand between the tenant's.
     async fn settle(&self, _tenant: &TenantId, _: Round) -> Result<(), Unsettled> {
-        let passed = self.meters()?.into_iter().map(|meter| async move {
-            let open = meter.open().await?;
-            while !meter.has_passed(&open).await? {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-            Ok::<_, BusError>(())
-        });
+        let passed = self.meters()?.into_iter().map(|meter| async move { meter.passes(&meter.open().await?).await });
         Ok(try_join_all(passed).await.map(drop)?)
     }
 }

@@ -219,16 +219,16 @@ impl Round {
 
     /// The rows of one stream, to be committed: of the tenants in `first` before all others, and of nobody whose rows are
     /// `under_way`, because older rows enter a table before newer ones. `None`: none may be taken now.
-    pub fn take_rows(
+    pub fn take_rows<'a>(
         &mut self,
-        first: impl Fn(&TenantId) -> bool,
+        mut first: impl Iterator<Item = &'a TenantId>,
         others_too: bool,
         under_way: &BTreeSet<Key>,
     ) -> Option<(Key, StreamRows)> {
-        let free = |(key, _): &(&Key, &StreamRows)| !under_way.contains(*key);
-        let wanted = self.streams.iter().filter(free).find(|((tenant, _), _)| first(tenant));
-        let found = wanted.or_else(|| self.streams.iter().filter(|_| others_too).find(free));
-        let key = found.map(|(key, _)| key.clone())?;
+        let is_free = |key: &&Key| !under_way.contains(*key);
+        let wanted = first.find_map(|tenant| self.of(tenant).find(is_free));
+        let others = || others_too.then(|| self.streams.keys().find(is_free)).flatten();
+        let key = wanted.or_else(others).cloned()?;
         let rows = self.streams.remove(&key)?;
         self.rows -= rows.len();
         self.bytes -= rows.bytes.len() - rows.len();
@@ -243,7 +243,12 @@ impl Round {
     }
 
     pub fn has_rows_of(&self, tenant: &TenantId) -> bool {
-        self.streams.keys().any(|(of, _)| of == tenant)
+        self.of(tenant).next().is_some()
+    }
+
+    fn of(&self, tenant: &TenantId) -> impl Iterator<Item = &Key> {
+        let all = (tenant.clone(), Uuid::nil())..=(tenant.clone(), Uuid::max());
+        self.streams.range(all).map(|(key, _)| key)
     }
 
     pub fn is_empty(&self) -> bool {

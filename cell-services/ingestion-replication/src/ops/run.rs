@@ -121,8 +121,9 @@ impl Desk<'_> {
     async fn commit(&mut self, which: Which) -> Result<(), Error> {
         loop {
             self.begin(which).await?;
-            self.answer().await?;
-            let reads = self.wishes.want_more(&self.round, &self.sink.log.partitions())
+            let own = self.sink.log.partitions();
+            self.answer(&own).await?;
+            let reads = self.wishes.want_more(&self.round, &own)
                 && !is_full(self.round.rows, self.round.bytes, &self.sink.settings);
             if self.under_way.is_empty() && !reads {
                 return self.hint().await;
@@ -151,8 +152,7 @@ impl Desk<'_> {
         }
         while self.under_way.len() < 2 * room {
             let others_too = which == Which::All && self.under_way.len() < room;
-            let wishes = &self.wishes;
-            let taken = self.round.take_rows(|tenant| wishes.are_for(tenant), others_too, &self.committing);
+            let taken = self.round.take_rows(self.wishes.tenants(), others_too, &self.committing);
             let Some((key, rows)) = taken else { break };
             self.same_topic().await?;
             self.committing.insert(key.clone());
@@ -164,13 +164,12 @@ impl Desk<'_> {
     }
 
     /// Tells those who wait for rows that are in their tables by now: the rows of this topic, and of none that was before it.
-    async fn answer(&mut self) -> Result<(), Error> {
-        let fulfilled = self.wishes.take_fulfilled(&self.round, &self.sink.log.partitions(), &self.committing);
+    async fn answer(&mut self, own: &BTreeSet<i32>) -> Result<(), Error> {
+        let fulfilled = self.wishes.take_fulfilled(&self.round, own, &self.committing);
         if fulfilled.is_empty() {
             return Ok(());
         }
-        self.is_read = true;
-        self.same_topic().await?;
+        persistently(self.stopping, "rows that are waited for", || still(self.sink, self.topic)).await?;
         fulfilled.into_iter().for_each(|wish| wish.fulfil(&self.round));
         Ok(())
     }

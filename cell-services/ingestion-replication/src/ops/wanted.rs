@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use contracts::TenantId;
@@ -15,7 +14,6 @@ use crate::domain::round::{Key, Round};
 
 /// Tenants that ask before the sink hears of them.
 const ASKING: usize = 64;
-const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The rows of a tenant that are on the topic.
 pub struct Wish {
@@ -50,8 +48,9 @@ impl Wishes {
         !self.waiting.is_empty()
     }
 
-    pub fn are_for(&self, tenant: &TenantId) -> bool {
-        self.waiting.iter().any(|wish| wish.tenant == *tenant)
+    /// Whose rows are waited for.
+    pub fn tenants(&self) -> impl Iterator<Item = &TenantId> {
+        self.waiting.iter().map(|wish| &wish.tenant)
     }
 
     /// Whether one of them needs what has not been read yet. `own`: this member's partitions.
@@ -112,9 +111,6 @@ impl Settles for Wanted {
             let read = heard.await?;
             open.retain(|partition, _| !read.contains(partition));
         }
-        while !self.meter.has_passed(&open).await? {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-        Ok(())
+        Ok(self.meter.passes(&open).await?)
     }
 }

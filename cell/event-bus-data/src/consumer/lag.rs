@@ -14,6 +14,7 @@ use rdkafka::{ClientConfig, TopicPartitionList};
 use super::{partitions, reader_config};
 use crate::BusError;
 
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 const ASK_DEADLINE: Duration = Duration::from_secs(10);
 
 pub struct LagMeter {
@@ -40,8 +41,15 @@ impl LagMeter {
         Ok(all.into_iter().map(|(partition, Standing { high, .. })| (partition, high)).collect())
     }
 
-    /// Whether the group has committed everything before `ends`.
-    pub async fn has_passed(&self, ends: &BTreeMap<i32, i64>) -> Result<bool, BusError> {
+    /// Returns when the group has committed everything before `ends`.
+    pub async fn passes(&self, ends: &BTreeMap<i32, i64>) -> Result<(), BusError> {
+        while !self.has_passed(ends).await? {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    async fn has_passed(&self, ends: &BTreeMap<i32, i64>) -> Result<bool, BusError> {
         if ends.is_empty() {
             return Ok(true);
         }

@@ -65,13 +65,14 @@ async fn open(tenant: &Tenant, path: &str, said: Said<'_>) -> anyhow::Result<Res
     }
 }
 
+async fn opened(tenant: &Tenant, path: &str, said: Said<'_>) -> anyhow::Result<Socket> {
+    open(tenant, path, said).await?.map_err(|status| anyhow::anyhow!("refused with {status}"))
+}
+
 /// A socket that shows a stream's rows from the first on.
 pub async fn watch(tenant: &Tenant, stream: &str) -> anyhow::Result<Socket> {
     let path = format!("/api/v1/streams/{stream}/tail?from=earliest");
-    match open(tenant, &path, Said::Header(&tenant.token())).await? {
-        Ok(socket) => Ok(socket),
-        Err(status) => bail!("refused with {status}"),
-    }
+    opened(tenant, &path, Said::Header(&tenant.token())).await
 }
 
 /// The next row's id, or how the socket was closed.
@@ -106,13 +107,12 @@ pub async fn a_streams_rows_go_by(world: Arc<World>) -> anyhow::Result<()> {
     let path = format!("/api/v1/streams/{stream}/tail?from=earliest");
     let token = tenant.token();
     for (said, begins) in [(Said::Header(&token), 10), (Said::Protocol(&token), 20)] {
-        let mut socket = open(&tenant, &path, said).await?.map_err(|status| anyhow::anyhow!("{status}"))?;
+        let mut socket = opened(&tenant, &path, said).await?;
         let mut seen = Vec::new();
-        for _ in 0..begins {
-            seen.push(next(&mut socket).await?.map_err(|code| anyhow::anyhow!("closed: {code}"))?);
-        }
-        rows::push_all(&tenant, &stream, begins, begins + 10).await?;
-        for _ in 0..10 {
+        for at in 0..begins + 10 {
+            if at == begins {
+                rows::push_all(&tenant, &stream, begins, begins + 10).await?;
+            }
             seen.push(next(&mut socket).await?.map_err(|code| anyhow::anyhow!("closed: {code}"))?);
         }
         seen.sort_unstable();
@@ -120,7 +120,7 @@ pub async fn a_streams_rows_go_by(world: Arc<World>) -> anyhow::Result<()> {
         socket.close(None).await?;
     }
     let some = format!("{path}&limit=5");
-    let socket = open(&tenant, &some, Said::Header(&token)).await?.map_err(|status| anyhow::anyhow!("{status}"))?;
+    let socket = opened(&tenant, &some, Said::Header(&token)).await?;
     ensure!(to_the_end(socket).await? == CloseCode::Normal, "after the last row that was wanted");
     Ok(())
 }

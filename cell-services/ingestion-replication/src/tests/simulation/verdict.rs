@@ -23,12 +23,13 @@ struct Row {
 }
 
 pub fn of(world: &World) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     if let Some(reason) = world.broken.lock().clone() {
         return Err(reason);
     }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let (live, dropped) = tables(world);
+        let mut ids = Ids::new();
         let all = live.iter().map(|e| (e, true)).chain(dropped.iter().map(|e| (e, false)));
         for (entry, lives) in all.filter(|(entry, _)| !is_spoilt(world, owner(entry))) {
             let rows = rows_of(world, entry).await?;
@@ -36,8 +37,9 @@ pub fn of(world: &World) -> Result<(), String> {
             if lives {
                 progress(world, entry, &rows)?;
             }
+            add(&mut ids, entry, &rows);
         }
-        nothing_missing(world, &ids(world).await?)?;
+        nothing_missing(world, &ids)?;
         letters(world)?;
         told(world, live.iter().chain(&dropped))?;
         orphans(world, live.iter().chain(&dropped)).await
@@ -50,13 +52,18 @@ fn tables(world: &World) -> (Vec<Entry>, Vec<Entry>) {
     (tables.live.values().cloned().collect(), tables.dropped.clone())
 }
 
-/// The rows that are in tables, by stream.
-pub async fn ids(world: &World) -> Result<BTreeMap<Uuid, BTreeSet<i64>>, String> {
-    let mut ids: BTreeMap<Uuid, BTreeSet<i64>> = BTreeMap::new();
+/// Rows that are in tables, by stream.
+type Ids = BTreeMap<Uuid, BTreeSet<i64>>;
+
+fn add(ids: &mut Ids, entry: &Entry, rows: &[Row]) {
+    ids.entry(owner(entry)).or_default().extend(rows.iter().map(|row| row.id));
+}
+
+pub async fn ids(world: &World) -> Result<Ids, String> {
+    let mut ids = Ids::new();
     let (live, dropped) = tables(world);
     for entry in live.iter().chain(&dropped).filter(|entry| !is_spoilt(world, owner(entry))) {
-        let rows = rows_of(world, entry).await?;
-        ids.entry(owner(entry)).or_default().extend(rows.iter().map(|row| row.id));
+        add(&mut ids, entry, &rows_of(world, entry).await?);
     }
     Ok(ids)
 }
@@ -121,7 +128,7 @@ fn once_and_own(world: &World, entry: &Entry, rows: &[Row]) -> Result<(), String
 }
 
 /// Every row of the present topic is in a table of its stream.
-fn nothing_missing(world: &World, ids: &BTreeMap<Uuid, BTreeSet<i64>>) -> Result<(), String> {
+fn nothing_missing(world: &World, ids: &Ids) -> Result<(), String> {
     let topic = world.topic.lock();
     for (place, kept) in records(&topic.partitions) {
         if let Truth::Row { stream, id } = kept.truth {
