@@ -7,7 +7,7 @@ use contracts::services::{self, TENANT_MOVE};
 use contracts::{CellId, Generation, TenantId};
 use futures::{StreamExt, TryStreamExt};
 use http::Method;
-use kit::moving::Part;
+use kit::moving::{Kept, Part};
 use kit::peers::PeerHttp;
 use lakehouse::TenantBucket;
 use serde::{Deserialize, Serialize};
@@ -80,8 +80,11 @@ impl Mover {
         let origin = &origin;
         let all = keepers().map(|service| async move {
             let peer = self.peers.http(service.name)?;
-            let wanted = self.wanted(tenant, service.name, &peer, part).await?;
-            let path = format!("/internal/v1/moves/{tenant}/rows/{}?{wanted}", service.name);
+            let known = known(tenant, service.name, &peer).await?;
+            if part == Part::Kept && known.is_empty() {
+                return Ok(());
+            }
+            let path = format!("/internal/v1/moves/{tenant}/rows/{}?{}", service.name, wanted(part, &known));
             let rows = ask(from.cell.as_str(), "give the rows", origin, Method::GET, &path, None).await?;
             let path = format!("/internal/v1/moving/{tenant}/rows?generation={generation}&part={}", part.name());
             let body = reqwest::Body::wrap_stream(rows.bytes_stream());
@@ -89,16 +92,19 @@ impl Mover {
         });
         futures::future::try_join_all(all).await.map(drop)
     }
+}
 
-    /// The query for what the service here has not.
-    async fn wanted(&self, tenant: &TenantId, service: &str, peer: &PeerHttp, part: Part) -> Result<String, Error> {
-        let path = format!("/internal/v1/moving/{tenant}/kept");
-        let answer = ask(service, "say what it has", peer, Method::GET, &path, None).await?;
-        let broken = |_| Error::Peer { who: service.to_owned(), what: "say what it has" };
-        let known = answer.text().await.map_err(broken)?;
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        Ok(query.append_pair("part", part.name()).append_pair("known", &known).finish())
-    }
+/// What the service here has of its tables whose rows are kept.
+async fn known(tenant: &TenantId, service: &str, peer: &PeerHttp) -> Result<Kept, Error> {
+    let path = format!("/internal/v1/moving/{tenant}/kept");
+    let answer = ask(service, "say what it has", peer, Method::GET, &path, None).await?;
+    answer.json().await.map_err(|_| Error::Peer { who: service.to_owned(), what: "say what it has" })
+}
+
+/// The query for what it has not.
+fn wanted(part: Part, known: &Kept) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("part", part.name()).append_pair("known", &serde_json::json!(known).to_string()).finish()
 }
 
 async fn listed(origin: &PeerHttp, cell: &CellId, tenant: &TenantId) -> Result<Vec<Listed>, Error> {

@@ -47,7 +47,7 @@ impl TenantTable {
 }
 
 /// Which tables are meant.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
     #[default]
@@ -97,8 +97,8 @@ pub struct Last {
     pub hash: String,
 }
 
-/// By table.
-pub type Kept = BTreeMap<String, Last>;
+/// By table whose rows are kept; `None`: it has none yet.
+pub type Kept = BTreeMap<String, Option<Last>>;
 
 /// By table.
 pub type Totals = BTreeMap<String, Total>;

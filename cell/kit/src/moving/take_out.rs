@@ -30,9 +30,8 @@ pub async fn kept(database: &Database, declared: &[TenantTable], tenant: &Tenant
     let mut kept = Kept::new();
     for table in tables_of(Part::Kept, declared) {
         let Some(column) = table.kept_by else { continue };
-        if let Some(last) = Shape::of(&mut tx, table.name).await?.last(&mut tx, column, None).await? {
-            kept.insert(table.name.to_owned(), last);
-        }
+        let last = Shape::of(&mut tx, table.name).await?.last(&mut tx, column, None).await?;
+        kept.insert(table.name.to_owned(), last);
     }
     Ok(kept)
 }
@@ -84,7 +83,7 @@ impl Taking {
 
     /// The last row that is known, if it is the same here.
     async fn after(&mut self, table: TenantTable, shape: &Shape) -> Result<Option<(&'static str, i64)>, DatabaseError> {
-        let Some((column, known)) = table.kept_by.zip(self.known.remove(table.name)) else { return Ok(None) };
+        let Some((column, known)) = table.kept_by.zip(self.known.remove(table.name).flatten()) else { return Ok(None) };
         let here: Option<Last> = shape.last(&mut self.tx, column, Some(known.number)).await?;
         Ok((here.as_ref() == Some(&known)).then_some((column, known.number)))
     }
